@@ -1,0 +1,1 @@
+"""What a user imports to write handlers. Knows nothing of the server."""

@@ -1,0 +1,1 @@
+"""Calling a windlass server from Python."""

@@ -1,0 +1,110 @@
+"""The Link port: worker processes as the engine sees them, which is as pools of slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from windlass.contracts.registry import WorkerRow
+from windlass.core.ids import Token
+from windlass.core.kind import Kind
+from windlass.core.stop import StopReason
+from windlass.core.task import Error
+from windlass.wire.frames import Accepted, Assign, Ended, KeepFile, Report, Save
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """The worker is gone and so is its process group; nothing of the attempt runs any more.
+
+    `alone`: no other attempt was inside. `discarded`: the server ended the worker for the sake of, or because of,
+    another attempt or its blocked loop.
+    """
+
+    error: Error
+    alone: bool
+    discarded: bool = False
+
+
+Word = Accepted | Report | Save | KeepFile | Ended | Gone
+"""What an attempt says. `Ended` or `Gone` is the last word."""
+
+
+class Seat(Protocol):
+    """One attempt's place in a worker."""
+
+    async def listen(self) -> Word:
+        """Wait for the attempt's next word. Cancel-safe: no word is lost."""
+        ...
+
+    def tell(self, reason: StopReason) -> None:
+        """Ask the handler to stop."""
+        ...
+
+    def terminate(self) -> None:
+        """SIGTERM to the worker's process group; a shared worker retires instead, telling all others inside."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL to the worker's process group."""
+        ...
+
+    def answer(self, *, serial: int, accepted: bool) -> None:
+        """Answer the attempt's `Save`."""
+        ...
+
+    def leave(self) -> None:
+        """Give the slot back. Idempotent. A solo worker is reused only if the attempt has ended by its own word."""
+        ...
+
+
+class Workers(Protocol):
+    """All worker processes of this server."""
+
+    async def start(self, *, on_room: Callable[[], None], on_kinds: Callable[[str, Sequence[Kind]], None]) -> None:
+        """Spawn the first workers without waiting for their hello.
+
+        `on_room` is called whenever a slot becomes free or a pool opens, `on_kinds` with (app, kinds) at each hello.
+        """
+        ...
+
+    def slots(self) -> Mapping[str, int]:
+        """Say how many slots are free now, by pool."""
+        ...
+
+    def pools(self) -> Mapping[str, tuple[str, str]]:
+        """Say for each kind of a live app its pool, and its pool when it must run solo."""
+        ...
+
+    def take(self, pool: str, token: Token) -> Seat:
+        """Take a free slot of `pool` for the attempt named by `token`. Never waits: a slot counted by `slots` is there.
+
+        Raises:
+            WorkerError: no slot is free.
+        """
+        ...
+
+    async def assign(self, seat: Seat, frame: Assign) -> None:
+        """Hand the attempt over, waiting for the worker's hello where the seat is in one just being spawned.
+
+        Raises:
+            WorkerError: the worker did not come up. The seat has been left.
+        """
+        ...
+
+    def problems(self) -> Sequence[str]:
+        """Say, for people, why not every app has said hello; empty when all have."""
+        ...
+
+    async def clear(self, workers: Sequence[WorkerRow]) -> None:
+        """End worker processes of an earlier server and wait until each and its process group are seen gone.
+
+        Raises:
+            WorkerError: one does not go away.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """End all workers and wait until they are gone. Idempotent."""
+        ...

@@ -1,0 +1,86 @@
+"""What a list of tasks may be asked for, and the cursor that leads to its next page. Reads no store."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from enum import StrEnum
+
+import msgspec
+
+from windlass.core.limits import PAGE_DEFAULT
+from windlass.core.state import State
+from windlass.core.task import Task
+from windlass.errors import InputError
+
+
+class Order(StrEnum):
+    """How a list is sorted."""
+
+    NEWEST = "-number"
+    OLDEST = "number"
+
+
+class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A filter over tasks, all of whose set fields must match, and a page of it.
+
+    `after` is the number of the last row the page before has examined; None for the first page.
+    """
+
+    state: State | None = None
+    kind: str | None = None
+    queue: str | None = None
+    key: str | None = None
+    tag: tuple[str, str] | None = None
+    order: Order = Order.NEWEST
+    limit: int = PAGE_DEFAULT
+    after: int | None = None
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some tasks, and the number to go on after; None when there is nothing more.
+
+    A page may hold fewer tasks than asked for and still have a next one: it examines a bounded number of rows.
+    """
+
+    tasks: list[Task]
+    after: int | None
+
+
+class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    order: Order
+    after: int
+
+
+_decoder = msgspec.json.Decoder(_Cursor)
+
+
+def encode_cursor(order: Order, after: int) -> str:
+    """Spell the place after row `after` so that a client can hand it back; its form is no contract.
+
+    >>> decode_cursor(encode_cursor(Order.OLDEST, 41), Order.OLDEST)
+    41
+    """
+    raw = msgspec.json.encode(_Cursor(order, after))
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode_cursor(text: str, order: Order) -> int:
+    """Read a cursor that `encode_cursor` made for the same order.
+
+    Raises:
+        InputError: it is no cursor of ours, or belongs to a list sorted the other way.
+    """
+    try:
+        cursor = _decoder.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        raise InputError(
+            "this is no cursor of a list; leave it out to begin", code="bad_cursor", pointer="/cursor"
+        ) from None
+    if cursor.order is not order:
+        raise InputError(
+            f"this cursor belongs to a list ordered by {cursor.order}; ask for that order, or begin without a cursor",
+            code="bad_cursor",
+            pointer="/cursor",
+        )
+    return cursor.after

@@ -1,0 +1,1 @@
+"""The built-in kinds. They run in workers, like a user's."""

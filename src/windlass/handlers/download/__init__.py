@@ -1,0 +1,1 @@
+"""The `download` kind: files fetched so that their bytes can be trusted."""

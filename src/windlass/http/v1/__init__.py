@@ -1,0 +1,1 @@
+"""The native API, version 1: parse, ask the engine, render."""

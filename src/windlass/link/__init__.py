@@ -1,0 +1,1 @@
+"""Worker processes: spawned, watched, spoken to, ended. Knows nothing of tasks beyond an attempt's token."""

@@ -1,0 +1,1 @@
+"""Connections to the outside: every one is judged before its first packet."""

@@ -1,0 +1,1 @@
+"""Stores: where tasks are kept. Each implements `contracts`; none decides anything."""

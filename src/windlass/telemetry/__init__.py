@@ -1,0 +1,1 @@
+"""What windlass says of itself: log lines and their vocabulary. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Shapes that cross a process border, and their strict encoding. Does no I/O."""
