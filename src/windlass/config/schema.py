@@ -6,6 +6,7 @@ Reads no file and no environment; `load` does.
 from __future__ import annotations
 
 import ipaddress
+import math
 
 import msgspec
 
@@ -114,41 +115,61 @@ def validate(settings: Settings) -> Settings:
     Raises:
         ConfigError: names every setting that cannot be used, the rule, and where it can, the fix.
     """
-    problems = [*_numbers(settings), *_words(settings), *_networks(settings.outbound)]
+    rules = {**_server_rules(settings), **_download_rules(settings.downloads)}
+    broken = [rule for rule, holds in rules.items() if not holds]
+    problems = [*broken, *_words(settings), *_networks(settings.outbound)]
     if problems:
         raise ConfigError("; ".join(problems))
     check_times(settings.stop_times)
     return settings
 
 
-def _numbers(settings: Settings) -> list[str]:
-    workers, downloads = settings.workers, settings.downloads
-    rules = {
+def _server_rules(settings: Settings) -> dict[str, bool]:
+    workers = settings.workers
+    return {
         "port must be from 0 (any free one) to 65535": 0 <= settings.port <= 65535,
-        "stop_s must be above 0": settings.stop_s > 0,
-        "kill_after_s must be above 0": settings.kill_after_s > 0,
+        "stop_s must be above 0 and finite": _is_span(settings.stop_s),
+        "kill_after_s must be above 0 and finite": _is_span(settings.kill_after_s),
         "body_bytes must be at least 1024": settings.body_bytes >= 1024,
         "workers.shared_slots must be from 1 to 10000": 1 <= workers.shared_slots <= 10_000,
         "workers.solo must be from 1 to 256": 1 <= workers.solo <= 256,
         "workers.builtin_slots must be from 1 to 10000": 1 <= workers.builtin_slots <= 10_000,
-        "workers.hello_s must be above 0": workers.hello_s > 0,
+        "workers.hello_s must be above 0 and finite": _is_span(workers.hello_s),
         "workers.suspect_s must be above 0 and below workers.blocked_kill_s": 0
         < workers.suspect_s
         < workers.blocked_kill_s,
+        "workers.blocked_kill_s must be above 0 and finite": _is_span(workers.blocked_kill_s),
         "workers.nice must be from 0 to 19": 0 <= workers.nice <= 19,
-        "downloads.files_at_once must be from 1 to 100": 1 <= downloads.files_at_once <= 100,
-        "downloads.redirects must be from 0 to 20": 0 <= downloads.redirects <= 20,
         "simulate.failure_rate must be from 0 to 1": settings.simulate.failure_rate is None
         or 0 <= settings.simulate.failure_rate <= 1,
         "simulate.duration_s must be one duration or two, the shorter first, none below 0": _is_range(
             settings.simulate.duration_s
         ),
     }
-    return [rule for rule, holds in rules.items() if not holds]
+
+
+def _download_rules(downloads: Downloads) -> dict[str, bool]:
+    return {
+        "downloads.files_at_once must be from 1 to 100": 1 <= downloads.files_at_once <= 100,
+        "downloads.connect_s must be above 0 and finite": _is_span(downloads.connect_s),
+        "downloads.headers_s must be above 0 and finite": _is_span(downloads.headers_s),
+        "downloads.low_speed_bytes_per_s must be at least 0": downloads.low_speed_bytes_per_s >= 0,
+        "downloads.low_speed_s must be at least 1 and finite": 1 <= downloads.low_speed_s < math.inf,
+        "downloads.stall_s must be above 0 and finite": _is_span(downloads.stall_s),
+        "downloads.max_bytes must be at least 1": downloads.max_bytes >= 1,
+        "downloads.floor_bytes must be at least 0": downloads.floor_bytes >= 0,
+        "downloads.redirects must be from 0 to 20": 0 <= downloads.redirects <= 20,
+    }
+
+
+def _is_span(seconds: float) -> bool:
+    return 0 < seconds < math.inf
 
 
 def _is_range(values: list[float] | None) -> bool:
-    return values is None or (1 <= len(values) <= 2 and values == sorted(values) and values[0] >= 0)
+    return values is None or (
+        1 <= len(values) <= 2 and all(0 <= value < math.inf for value in values) and values == sorted(values)
+    )
 
 
 def _words(settings: Settings) -> list[str]:

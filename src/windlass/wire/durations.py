@@ -8,7 +8,7 @@ import re
 from windlass.errors import InputError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)")
+_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 
 
 def parse_duration(value: float | str, *, pointer: str, max_s: float) -> float:
@@ -24,7 +24,7 @@ def parse_duration(value: float | str, *, pointer: str, max_s: float) -> float:
         text = value.strip()
         parts = list(_PART.finditer(text))
         if not parts or "".join(part.group() for part in parts) != text:
-            hint = f"; a bare number has no unit: write '{text}s'" if text.replace(".", "", 1).isdigit() else ""
+            hint = f"; a bare number has no unit: write '{text}s'" if _PART.fullmatch(f"{text}s") else ""
             raise InputError(
                 f"'{text[:32]}' is no duration: write seconds as a number, or a string like '90s', '5m', '1h30m'{hint}",
                 code="bad_duration",
@@ -34,7 +34,9 @@ def parse_duration(value: float | str, *, pointer: str, max_s: float) -> float:
     else:
         seconds = float(value)
     if not math.isfinite(seconds) or seconds < 0:
-        raise InputError("a duration cannot be negative", code="bad_duration", pointer=pointer)
+        raise InputError(
+            "a duration must be a finite number of seconds, 0 or more", code="bad_duration", pointer=pointer
+        )
     if seconds > max_s:
         raise InputError(f"a duration here is at most {max_s:g} seconds", code="bad_duration", pointer=pointer)
     return seconds

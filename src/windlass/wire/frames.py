@@ -5,14 +5,13 @@ A frame on the wire is a 4-byte big-endian length and that many bytes of msgpack
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from windlass.core.ids import TaskId, Token
-from windlass.core.kind import Kind
+from windlass.core.kind import Isolation, Kind
 from windlass.core.limits import FRAME_BYTES
 from windlass.core.outcome import Errored, Snoozed, Succeeded
 from windlass.core.stop import StopReason
@@ -25,8 +24,12 @@ HEADER_BYTES = 4
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """First frame of the server. `settings` is `config.schema.WorkerSettings` as plain data."""
+    """Answer to `Hello`: what the worker is to be from now on.
 
+    `settings` is `config.schema.WorkerSettings` as plain data.
+    """
+
+    role: Isolation
     settings: dict[str, Any]
 
 
@@ -152,28 +155,27 @@ class Splitter:
         self._decode = _upward.decode if upward else _downward.decode
         self._buffer = bytearray()
 
-    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
-        """Take in `data` and yield each frame it completes.
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take in `data` and give the frames it completes.
 
         Raises:
             WorkerError: the other side does not keep to the protocol; the link is of no more use.
         """
         self._buffer += data
+        frames: list[Frame] = []
         start = 0
-        try:
-            while len(self._buffer) - start >= HEADER_BYTES:
-                size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
-                if size > FRAME_BYTES:
-                    raise WorkerError(f"a frame announces {size:,} bytes", code="protocol_error")
-                end = start + HEADER_BYTES + size
-                if len(self._buffer) < end:
-                    break
-                body = bytes(self._buffer[start + HEADER_BYTES : end])
-                start = end
-                try:
-                    frame = self._decode(body)
-                except msgspec.MsgspecError as error:
-                    raise WorkerError(f"a frame cannot be read: {error}", code="protocol_error") from None
-                yield frame
-        finally:
-            del self._buffer[:start]
+        while len(self._buffer) - start >= HEADER_BYTES:
+            size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
+            if size > FRAME_BYTES:
+                raise WorkerError(f"a frame announces {size:,} bytes", code="protocol_error")
+            end = start + HEADER_BYTES + size
+            if len(self._buffer) < end:
+                break
+            try:
+                frames.append(self._decode(memoryview(self._buffer)[start + HEADER_BYTES : end]))
+            # Text that is no UTF-8 and nesting without end are errors of Python's own.
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                raise WorkerError(f"a frame cannot be read: {error}", code="protocol_error") from None
+            start = end
+        del self._buffer[:start]
+        return frames

@@ -17,8 +17,18 @@ from windlass.core.state import Reason, Recovery, State
 from windlass.core.task import Error, FileRow, Task
 from windlass.core.waiting import Waiting
 
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Duration = float | str
+NAME_RULE = "1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit"
+# Python's `$` also matches before a newline at the end; the lookahead does not, and JSON Schema knows it too.
+Name = Annotated[
+    str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)", description=NAME_RULE)
+]
+Duration = Annotated[
+    float | str, Meta(description="Seconds as a number, or a string with units.", examples=[90, "90s", "1h30m"])
+]
+
+
+class EmptyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing to say: no body, or `{}`."""
 
 
 class RetryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,12 +43,12 @@ class RetryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task to be done. Only `kind` is needed; what is left out comes from the kind's defaults."""
 
-    kind: Name
+    kind: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS)]
     payload: dict[str, Any] = {}
     queue: Name | None = None
     priority: Annotated[int, Meta(ge=-limits.PRIORITY_MAX, le=limits.PRIORITY_MAX)] = 0
     key: Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS)] | None = None
-    run_at: datetime | None = None
+    run_at: Annotated[datetime, Meta(tz=True)] | None = None
     delay: Duration | None = None
     timeout: Duration | UnsetType | None = UNSET
     grace: Duration | None = None
@@ -99,8 +109,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     cancel_outcome: str | None
     error: Error | None
     version: int
-    payload: msgspec.Raw | UnsetType = UNSET
-    result: msgspec.Raw | UnsetType | None = UNSET
+    payload: Any = UNSET
+    result: Any = UNSET
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):

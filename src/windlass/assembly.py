@@ -1,0 +1,52 @@
+"""Where settings become objects and objects meet: the only place that knows every room of the server. No logic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from windlass import __version__
+from windlass.config.schema import Settings
+from windlass.contracts.store import Store
+from windlass.engine.clock import SystemClock, SystemIds
+from windlass.engine.engine import Engine, EngineParts
+from windlass.http.app import build_app
+from windlass.http.server import HttpServer
+from windlass.link.workers import LocalWorkers
+from windlass.store.open import open_store
+
+FILES = "files"
+"""Under the data directory: one directory a task, for its result files."""
+
+
+class Assembled(msgspec.Struct, frozen=True):
+    """A server put together, not yet started."""
+
+    store: Store
+    engine: Engine
+    http: HttpServer
+
+
+async def assemble(settings: Settings) -> Assembled:
+    """Open the store and put the server together around it.
+
+    Raises:
+        StoreError, ConfigError: the store cannot be opened; nothing is left open.
+    """
+    clock, ids = SystemClock(), SystemIds()
+    data = data_directory(settings)
+    store = await open_store(settings.database, data=data, ids=ids)
+    server = ids.server_id()
+    workers = LocalWorkers(settings, registry=store.registry, server=server)
+    parts = EngineParts(store, workers, clock, ids, server, str(data / FILES))
+    engine = Engine(settings, parts, version=__version__)
+    app = build_app(engine, clock=clock, body_bytes=settings.body_bytes, hosts=[settings.host])
+    return Assembled(store, engine, HttpServer(app))
+
+
+def data_directory(settings: Settings) -> Path:
+    """Give the directory of the store and of result files, made if need be."""
+    data = Path(settings.data).absolute()
+    data.mkdir(parents=True, exist_ok=True)
+    return data

@@ -1,0 +1,141 @@
+"""`windlass serve`: the life of a server process, from its settings to its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvloop
+from cyclopts import Parameter
+
+from windlass import __version__
+from windlass.assembly import Assembled, assemble
+from windlass.config.load import load_settings
+from windlass.config.schema import Settings
+from windlass.errors import WindlassError
+from windlass.http.server import bind
+from windlass.telemetry import log
+from windlass.telemetry import vocabulary as words
+
+_SAME_SIGNAL_S = 1.0
+"""The same signal again within this time counts once: some supervisors deliver it twice."""
+_HTTP_GRACE_S = 2.0
+
+_log = log.get_logger()
+
+
+def serve(
+    *apps: Annotated[str, Parameter(help="Apps to serve, as MODULE:APP, for example tasks:app.")],
+    host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes any free one.")] = None,
+    data: Annotated[Path | None, Parameter(help="Directory of the store and of result files.")] = None,
+    database: Annotated[str | None, Parameter(help="sqlite, or memory (nothing survives the process).")] = None,
+    concurrency: Annotated[int | None, Parameter(help="How many solo workers an app may have.")] = None,
+    log_level: Annotated[str | None, Parameter(help="debug, info, warning or error.")] = None,
+) -> int:
+    """Run a windlass server: API, store and workers.
+
+    Without an app it serves the built-in kinds. It stops on SIGTERM or Ctrl-C: attempts get time to end, what has
+    not ended is handed back and runs again after the next start. A second signal shortens that.
+
+    Example: windlass serve tasks:app --port 9000
+    """
+    flags: dict[str, object] = {
+        "apps": list(apps) or None,
+        "host": host,
+        "port": port,
+        "data": None if data is None else str(data),
+        "database": database,
+        "log_level": log_level,
+        "workers": None if concurrency is None else {"solo": concurrency},
+    }
+    settings = load_settings(flags)
+    log.configure(level=settings.log_level, style=settings.log_format)
+    listener = bind(settings.host, settings.port)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, listener))
+
+
+async def _run(settings: Settings, listener: socket.socket) -> int:
+    signals = _Signals()
+    try:
+        assembled = await assemble(settings)
+    except BaseException:
+        listener.close()
+        raise
+    engine, http = assembled.engine, assembled.http
+    serving = asyncio.create_task(http.serve(listener), name="windlass-http")
+    host, port = listener.getsockname()[:2]
+    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    _log.info(words.SERVER_LISTENING, url=where, docs=f"{where}/docs", version=__version__, data=settings.data)
+    try:
+        starting = asyncio.create_task(engine.start(), name="windlass-start")
+        await _first(starting, signals.first, engine.failed, serving)
+        if starting.done():
+            starting.result()
+            await _first(signals.first, engine.failed, serving)
+        return await _wind_down(assembled, signals, starting)
+    finally:
+        await http.stop(_HTTP_GRACE_S)
+        await asyncio.wait([serving])
+        await assembled.store.close()
+        _log.info(words.SERVER_STOPPED)
+
+
+async def _wind_down(assembled: Assembled, signals: _Signals, starting: asyncio.Task[None]) -> int:
+    """Drain, end the workers, and say how it went."""
+    engine = assembled.engine
+    if not starting.done():
+        await asyncio.wait([starting])  # a takeover under way is finished: it is short, and half of one helps nobody
+    if not engine.failed.done():
+        _log.info(words.SERVER_DRAINING, signal=signals.name)
+        hurrying = asyncio.create_task(_hurry(assembled, signals))
+        draining = asyncio.create_task(engine.drain())
+        await _first(draining, engine.failed)
+        hurrying.cancel()
+    await engine.stop()
+    if engine.failed.done():
+        error = engine.failed.result()
+        detail = error.detail if isinstance(error, WindlassError) else repr(error)
+        _log.error(words.SERVER_FAILED, error=detail)
+        return 1
+    return 0
+
+
+async def _hurry(assembled: Assembled, signals: _Signals) -> None:
+    await signals.second
+    _log.info(words.SERVER_HURRYING, signal=signals.name)
+    assembled.engine.hurry()
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+class _Signals:
+    """The first SIGTERM or SIGINT, and the second."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.first: asyncio.Future[object] = loop.create_future()
+        self.second: asyncio.Future[object] = loop.create_future()
+        self.name = ""
+        self._loop = loop
+        self._last: tuple[int, float] = (0, 0.0)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._take, signum)
+
+    def _take(self, signum: int) -> None:
+        now = self._loop.time()
+        is_echo = self._last[0] == signum and now - self._last[1] < _SAME_SIGNAL_S
+        self._last = (signum, now)
+        if is_echo:
+            return
+        self.name = signal.Signals(signum).name
+        for future in (self.first, self.second):
+            if not future.done():
+                future.set_result(None)
+                return

@@ -1,0 +1,152 @@
+"""The kinds this server knows, and whether a payload fits one. Imports no user code: it has their schemas."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jsonschema_rs
+
+from windlass.contracts.engine_api import KindStatus
+from windlass.core.kind import Kind
+from windlass.errors import InputError, NotReadyError
+from windlass.wire.codec import decode_json
+
+Problem = tuple[str, str, str]
+
+_CODES = {"additionalProperties": "unknown_field", "required": "missing_field"}
+_ECHO_CHARS = 64
+_ERRORS_SHOWN = 20
+_RETRY_AFTER_S = 1.0
+
+
+class _Version:
+    """One version of a kind, with its schema made ready."""
+
+    def __init__(self, kind: Kind, *, is_live: bool) -> None:
+        self.kind = kind
+        self.is_live = is_live
+        schema = decode_json(kind.schema)
+        self._validator = jsonschema_rs.validator_for(schema)
+        self._fields = _fields(schema)
+
+    def problems(self, payload: Mapping[str, Any]) -> list[Problem]:
+        """Name every rule of the schema that `payload` breaks, up to a bound."""
+        if self._validator.is_valid(payload):
+            return []
+        found: list[Problem] = []
+        for error in self._validator.iter_errors(payload):
+            found.extend(self._explain(error))
+            if len(found) >= _ERRORS_SHOWN:
+                break
+        return found
+
+    def _explain(self, error: Any) -> list[Problem]:
+        pointer = "/payload" + "".join(f"/{_escape(str(step))}" for step in error.instance_path)
+        keyword = error.kind.name
+        if keyword == "additionalProperties":
+            return [
+                (f"{pointer}/{_escape(name)}", "unknown_field", self._unknown(name)) for name in error.kind.unexpected
+            ]
+        if keyword == "required":
+            name = str(error.kind.property).strip('"')
+            return [(f"{pointer}/{_escape(name)}", "missing_field", f"{self.kind.name} needs '{name}'")]
+        message = str(error.message)
+        if len(message) > 3 * _ECHO_CHARS:
+            message = f"{message[:_ECHO_CHARS]}…{message[-2 * _ECHO_CHARS :]}"
+        return [(pointer, _CODES.get(keyword, "invalid_value"), message)]
+
+    def _unknown(self, name: str) -> str:
+        shown = name[:_ECHO_CHARS]
+        near = difflib.get_close_matches(name, self._fields, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; it takes {', '.join(self._fields) or 'no fields'}"
+        return f"{self.kind.name} takes no '{shown}'{hint}"
+
+
+class Catalog:
+    """Kinds by name, each in the versions that have been announced, the newest first.
+
+    Concurrency: of one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, list[_Version]] = {}
+
+    def load(self, kinds: Sequence[Kind]) -> None:
+        """Take in the kinds that the store remembers; `kinds` has the newest version of each first."""
+        for kind in kinds:
+            self._kinds.setdefault(kind.name, []).append(_Version(kind, is_live=False))
+
+    def announce(self, app: str, kinds: Sequence[Kind]) -> None:
+        """Take in what a worker of `app` has said at its hello: those versions are live, other ones of the app not."""
+        for versions in self._kinds.values():
+            for version in versions:
+                version.is_live = version.is_live and version.kind.app != app
+        for kind in kinds:
+            others = [
+                version
+                for version in self._kinds.get(kind.name, [])
+                if (version.kind.app, version.kind.version) != (kind.app, kind.version)
+            ]
+            self._kinds[kind.name] = [_Version(kind, is_live=True), *others]
+
+    def is_live(self, name: str) -> bool:
+        """Whether some live worker knows the kind."""
+        return any(version.is_live for version in self._kinds.get(name, ()))
+
+    def find(self, name: str, *, all_have_said_hello: bool) -> Kind:
+        """Give the newest version of a kind, a live one if there is any.
+
+        Raises:
+            NotReadyError: unknown, but an app has not said hello yet.
+            InputError: unknown; names the nearest one.
+        """
+        versions = self._candidates(name)
+        if versions:
+            return versions[0].kind
+        shown = name[:_ECHO_CHARS]
+        if not all_have_said_hello:
+            raise NotReadyError(
+                f"the kind '{shown}' is not known, but not every app has said hello yet; try again",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        near = difflib.get_close_matches(name, self._kinds, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(self._kinds)) or 'none'}"
+        raise InputError(f"there is no kind '{shown}'; {hint}", code="unknown_kind", pointer="/kind")
+
+    def check(self, name: str, payload: Mapping[str, Any]) -> None:
+        """See that some live version of the kind accepts `payload`; with none live, the newest decides.
+
+        Raises:
+            InputError: none does; names what the newest one finds wrong.
+        """
+        first: list[Problem] = []
+        for version in self._candidates(name):
+            problems = version.problems(payload)
+            if not problems:
+                return
+            first = first or problems
+        raise InputError.of(tuple(first))
+
+    def statuses(self) -> list[KindStatus]:
+        """Describe the newest version of every kind, by name."""
+        return [
+            KindStatus(kind=self._candidates(name)[0].kind, is_live=self.is_live(name)) for name in sorted(self._kinds)
+        ]
+
+    def _candidates(self, name: str) -> list[_Version]:
+        versions = self._kinds.get(name, [])
+        return [version for version in versions if version.is_live] or versions[:1]
+
+
+def _escape(step: str) -> str:
+    return step[:_ECHO_CHARS].replace("~", "~0").replace("/", "~1")
+
+
+def _fields(schema: Any) -> list[str]:
+    """Name the top-level fields of a schema as msgspec writes it."""
+    definition = schema
+    if "$ref" in schema:
+        definition = schema.get("$defs", {}).get(schema["$ref"].rpartition("/")[2], {})
+    return list(definition.get("properties", {}))

@@ -1,0 +1,95 @@
+"""The reading half of `contracts.engine_api`: the store as it stands, and waiting for it to change."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+
+from windlass.contracts.clock import Clock
+from windlass.contracts.engine_api import KindStatus
+from windlass.contracts.tasks import TaskRef, Tasks
+from windlass.core.query import Page, TaskQuery
+from windlass.core.task import FileRow, Task
+from windlass.core.waiting import Waiting, waiting_for
+from windlass.engine.bus import Bus
+from windlass.engine.catalog import Catalog
+from windlass.errors import NotFoundError
+
+
+class Reads:
+    """Reads of one server's engine. `files` is the directory of all tasks' directories.
+
+    Concurrency: of one event loop.
+    """
+
+    def __init__(self, tasks: Tasks, bus: Bus, catalog: Catalog, *, clock: Clock, files: str) -> None:
+        self._tasks = tasks
+        self._bus = bus
+        self._catalog = catalog
+        self._clock = clock
+        self._files = files
+
+    async def get(self, ref: TaskRef) -> Task:
+        """Read a task."""
+        task = await self._tasks.get(ref)
+        if task is None:
+            raise NotFoundError(f"there is no task {ref}", code="task_not_found")
+        return task
+
+    async def payload(self, task: Task) -> bytes:
+        """Read the payload of `task`."""
+        payload = await self._tasks.payload(task.number)
+        if payload is None:
+            raise NotFoundError(f"there is no task {task.id}", code="task_not_found")
+        return payload
+
+    async def result(self, task: Task) -> bytes | None:
+        """Read the result of `task`."""
+        return await self._tasks.result(task.number)
+
+    async def files(self, task: Task) -> Sequence[FileRow]:
+        """Read the files of `task`."""
+        return await self._tasks.files(task.number)
+
+    def file_path(self, task: Task, file: FileRow) -> str:
+        """Say where a completed file lies."""
+        return os.path.join(self._directory(task), file.name)  # noqa: PTH118 a string crosses the port
+
+    async def page(self, query: TaskQuery) -> Page:
+        """Read a page of tasks."""
+        return await self._tasks.page(query)
+
+    async def wait_for_change(self, ref: TaskRef, *, version: int | None, timeout_s: float) -> Task:
+        """Wait until the task has changed or ended, or time is up."""
+        task = await self.get(ref)
+        seen = task.version if version is None else version
+        return await self._wait(task, lambda now: now.version > seen or now.state.has_ended, timeout_s)
+
+    async def wait_for_end(self, ref: TaskRef, *, timeout_s: float) -> Task:
+        """Wait until the task has ended, or time is up."""
+        return await self._wait(await self.get(ref), lambda now: now.state.has_ended, timeout_s)
+
+    async def _wait(self, task: Task, is_enough: Callable[[Task], bool], timeout_s: float) -> Task:
+        if is_enough(task):
+            return task
+        with self._bus.listen(task.number) as changed:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while not is_enough(task := await self.get(task.number)) and not self._bus.is_closed:
+                        await changed.wait()
+                        changed.clear()
+            except TimeoutError:
+                return await self.get(task.number)
+        return task
+
+    def waiting(self, task: Task) -> Waiting | None:
+        """Say what a queued task waits for."""
+        return waiting_for(task, now=self._clock.now(), is_kind_live=self._catalog.is_live(task.kind))
+
+    async def kinds(self) -> Sequence[KindStatus]:
+        """Say which kinds are known."""
+        return self._catalog.statuses()
+
+    def _directory(self, task: Task) -> str:
+        return os.path.join(self._files, task.id)  # noqa: PTH118 a string crosses the link

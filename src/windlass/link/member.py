@@ -1,0 +1,210 @@
+"""A worker as a member of a pool: its life from hello to end, and the seats of the attempts inside it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+
+from windlass.contracts.link import Gone, Word
+from windlass.core.ids import Token
+from windlass.core.kind import Isolation, Kind
+from windlass.core.stop import StopReason
+from windlass.core.task import Error
+from windlass.errors import WorkerError
+from windlass.link.pipe import WorkerProcess
+from windlass.telemetry import vocabulary as words
+from windlass.telemetry.log import get_logger
+from windlass.wire.frames import (
+    Accepted,
+    Beat,
+    Ended,
+    Frame,
+    Hello,
+    KeepFile,
+    Report,
+    Retire,
+    Save,
+    Saved,
+    Tell,
+    Unfit,
+    Welcome,
+)
+
+_log = get_logger()
+
+
+class Stage(Enum):
+    """Where a worker stands."""
+
+    STARTING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+    """Takes no more attempts; those inside go on."""
+    GONE = auto()
+
+
+class Duties(msgspec.Struct, frozen=True):
+    """Whom a member tells what has become of it."""
+
+    on_hello: Callable[[Member, list[Kind]], None]
+    on_unfit: Callable[[Member, str], None]
+    on_change: Callable[[Member], None]
+    on_gone: Callable[[Member], None]
+
+
+class Member:
+    """One worker of a pool.
+
+    Concurrency: of one event loop.
+    """
+
+    def __init__(self, app: str, role: Isolation | None, capacity: int, duties: Duties) -> None:
+        self.app = app
+        self.role = role
+        self.capacity = capacity
+        self.stage = Stage.STARTING
+        self.process = WorkerProcess(self)
+        self.seats: dict[Token, MemberSeat] = {}
+        self.hello = asyncio.Event()
+        self.heard_at = asyncio.get_running_loop().time()
+        self.blocked_s = 0.0
+        self.said_hello = False
+        self.has_worked = False
+        self.born_at = self.heard_at
+        self._discarding = False
+        self._duties = duties
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self.process.pid
+
+    @property
+    def free(self) -> int:
+        """How many more attempts it takes now."""
+        return self.capacity - len(self.seats) if self.stage is Stage.OPEN else 0
+
+    def welcome(self, role: Isolation, settings: dict[str, Any]) -> None:
+        """Make it a worker of `role` and open it."""
+        self.role = role
+        self.stage = Stage.OPEN
+        self.process.send(Welcome(role=role, settings=settings))
+        self.hello.set()
+
+    def seat(self, token: Token) -> MemberSeat:
+        """Take a slot."""
+        seat = MemberSeat(self, token)
+        if not self.seats:
+            self.heard_at, self.blocked_s = asyncio.get_running_loop().time(), 0.0
+        self.seats[token] = seat
+        return seat
+
+    def close(self) -> None:
+        """Take no more attempts, and end once those inside have ended."""
+        if self.stage in (Stage.STARTING, Stage.OPEN):
+            self.stage = Stage.CLOSED
+            self.process.send(Retire())
+            self._duties.on_change(self)
+
+    def retire(self, because_of: Token) -> None:
+        """Close, and tell all but one attempt to stop: that one does not let itself be stopped otherwise."""
+        self.close()
+        self._discarding = True
+        _log.warning(words.WORKER_RETIRED, app=self.app, pid=self.pid, inside=len(self.seats))
+        for token in self.seats:
+            if token != because_of:
+                self.process.send(Tell(token, StopReason.DRAIN))
+
+    def discard(self) -> None:
+        """SIGKILL it for what one of its attempts does."""
+        self._discarding = True
+        self.close()
+        self.process.signal_group(signal.SIGKILL)
+
+    def remove(self, seat: MemberSeat) -> None:
+        """Give a slot back."""
+        if self.seats.pop(seat.token, None) is not None:
+            self._duties.on_change(self)
+
+    # Owner of the process ────────────────────────────────────────
+
+    def on_frame(self, frame: Frame) -> None:
+        """Pass an attempt's word to its seat; take in what the worker says of itself."""
+        self.heard_at = asyncio.get_running_loop().time()
+        match frame:
+            case Hello(kinds=kinds):
+                self.said_hello = True
+                self._duties.on_hello(self, kinds)
+            case Unfit(detail=detail):
+                self._duties.on_unfit(self, detail)
+            case Beat(lag_s=lag_s, token=token):
+                self._note_lag(lag_s, token)
+            case Accepted() | Report() | Save() | KeepFile() | Ended():
+                if (seat := self.seats.get(frame.token)) is not None:
+                    seat.hear(frame)
+            case _:
+                raise WorkerError(f"a worker sent {type(frame).__name__}", code="protocol_error")
+
+    def _note_lag(self, lag_s: float, token: Token | None) -> None:
+        self.blocked_s = lag_s
+        self._duties.on_change(self)
+        if lag_s > 1.0:
+            _log.debug(words.WORKER_BLOCKED, app=self.app, pid=self.pid, blocked_s=round(lag_s, 1), token=token)
+
+    def on_gone(self, ending: str) -> None:
+        """Give every attempt inside its last word."""
+        self.stage = Stage.GONE
+        self.hello.set()
+        seats = list(self.seats.values())
+        message = f"the worker process {self.pid} ended with {ending} while the attempt ran in it"
+        error = Error(type="WorkerGone", message=message, exit=ending)
+        for seat in seats:
+            seat.hear(Gone(error=error, alone=len(seats) == 1, discarded=self._discarding))
+        self._duties.on_gone(self)
+
+
+class MemberSeat:
+    """One attempt's place in a member; see `contracts.link.Seat`."""
+
+    def __init__(self, member: Member, token: Token) -> None:
+        self.member = member
+        self.token = token
+        self._words: asyncio.Queue[Word] = asyncio.Queue()
+
+    def hear(self, word: Word) -> None:
+        """Keep a word for `listen`."""
+        self._words.put_nowait(word)
+
+    async def listen(self) -> Word:
+        """Wait for the attempt's next word."""
+        return await self._words.get()
+
+    def tell(self, reason: StopReason) -> None:
+        """Ask the handler to stop."""
+        self.member.process.send(Tell(self.token, reason))
+
+    def terminate(self) -> None:
+        """SIGTERM the group; retire a shared worker instead."""
+        if self.member.role is Isolation.SHARED:
+            self.member.retire(self.token)
+        else:
+            self.member.close()
+            self.member.process.signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL the group."""
+        _log.warning(words.WORKER_KILLED, app=self.member.app, pid=self.member.pid)
+        self.member.discard()
+
+    def answer(self, *, serial: int, accepted: bool) -> None:
+        """Answer a `Save`."""
+        self.member.process.send(Saved(self.token, serial, accepted))
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self.member.remove(self)

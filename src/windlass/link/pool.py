@@ -1,0 +1,243 @@
+"""The workers of one app: shared ones and solo ones, spawned as needed, replaced when they fall."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from windlass.config.schema import Workers as WorkersSettings
+from windlass.contracts.registry import Registry, WorkerRow
+from windlass.core.ids import ServerId, Token
+from windlass.core.kind import Isolation, Kind
+from windlass.errors import StoreError, WorkerError
+from windlass.link.census import identify
+from windlass.link.member import Duties, Member, MemberSeat, Stage
+from windlass.link.sentry import Sentry
+from windlass.telemetry import vocabulary as words
+from windlass.telemetry.log import get_logger
+
+_log = get_logger()
+_FIRST_DELAY_S = 1.0
+_LAST_DELAY_S = 30.0
+_HURRIED_S = 5.0
+"""A worker that has fallen sooner than this after its hello makes the next one wait, like one that said none."""
+
+
+class PoolTools(msgspec.Struct, frozen=True):
+    """What every pool of a server works with. `settings` is what workers are told, as plain data."""
+
+    registry: Registry
+    server: ServerId
+    limits: WorkersSettings
+    settings: dict[str, Any]
+    sentry: Sentry
+    on_room: Callable[[], None]
+    on_kinds: Callable[[str, Sequence[Kind]], None]
+
+
+class AppPool:
+    """All workers of one app on this server."""
+
+    def __init__(self, app: str, *, shared_slots: int, tools: PoolTools) -> None:
+        self.app = app
+        self.kinds: dict[str, Kind] | None = None
+        self.problem: str | None = f"the app {app} has not said hello yet"
+        self._shared_slots = shared_slots
+        self._tools = tools
+        self._members: list[Member] = []
+        self._rows: dict[Member, WorkerRow] = {}
+        self._delay_s = 0.0
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._respawning: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    # room ────────────────────────────────────────────────────────
+
+    def free(self, role: Isolation) -> int:
+        """Say how many slots are free now.
+
+        A solo pool with no idle worker offers one slot more while it may grow: taking it spawns the worker.
+        """
+        free = sum(member.free for member in self._members if member.role is role)
+        if role is Isolation.SOLO and free == 0 and self._may_grow():
+            return 1
+        return free
+
+    def take(self, role: Isolation, token: Token) -> MemberSeat:
+        """Take a free slot.
+
+        Raises:
+            WorkerError: there is none.
+        """
+        for member in self._members:
+            if member.role is role and member.free:
+                seat = member.seat(token)
+                self._keep_spare()
+                return seat
+        if role is Isolation.SOLO and self._may_grow():
+            return self._spawn(Isolation.SOLO).seat(token)
+        raise WorkerError(f"no slot is free in the {role} workers of {self.app}", code="no_slot")
+
+    def _may_grow(self) -> bool:
+        solo = [member for member in self._members if member.role is Isolation.SOLO and member.stage is not Stage.GONE]
+        starting = any(member.stage is Stage.STARTING for member in solo)
+        return (
+            self.kinds is not None
+            and not self._stopping
+            and not starting
+            and self._delay_s == 0
+            and len(solo) < self._tools.limits.solo
+        )
+
+    # life ────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Spawn the first worker; what it becomes is decided when its kinds are known."""
+        self._spawn(None)
+
+    async def stop(self) -> None:
+        """SIGKILL all workers that have not ended by themselves, and see them gone. Idempotent."""
+        self._stopping = True
+        for member in list(self._members):
+            if member.pid:
+                member.discard()
+        for member in list(self._members):
+            if member.pid:
+                await member.process.gone.wait()
+        if self._respawning is not None:
+            self._respawning.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+
+    def look_after(self) -> None:
+        """Judge how long shared workers have been blocked, silent or without a hello; called about once a second."""
+        now = asyncio.get_running_loop().time()
+        for member in list(self._members):
+            silent_s = now - member.heard_at
+            if member.stage is Stage.STARTING and silent_s > self._tools.limits.hello_s:
+                self._note_problem(member, f"no hello within {self._tools.limits.hello_s:g} s: does its import hang?")
+                member.discard()
+            elif member.role is Isolation.SHARED and member.seats:
+                self._judge(member, max(member.blocked_s, silent_s))
+
+    def _judge(self, member: Member, blocked_s: float) -> None:
+        limits = self._tools.limits
+        if blocked_s >= limits.blocked_kill_s:
+            _log.warning(words.WORKER_KILLED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
+            member.discard()
+        elif blocked_s >= limits.suspect_s and member.stage is Stage.OPEN:
+            _log.warning(words.WORKER_BLOCKED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
+            member.close()
+
+    def _spawn(self, role: Isolation | None) -> Member:
+        duties = Duties(self._on_hello, self._on_unfit, self._on_change, self._on_gone)
+        member = Member(self.app, role, 1 if role is Isolation.SOLO else self._shared_slots, duties)
+        self._members.append(member)
+        self._do(self._bring_up(member))
+        return member
+
+    async def _bring_up(self, member: Member) -> None:
+        """Start the process and write it down; it gets no work before that is durable."""
+        try:
+            await member.process.spawn(app=self.app, nice=self._tools.limits.nice)
+            self._tools.sentry.watch(member.pid)
+            row = identify(member.pid, self._tools.server)
+            self._rows[member] = row
+            await self._tools.registry.record_worker(row)
+            _log.debug(words.WORKER_SPAWNED, app=self.app, pid=member.pid)
+        except (WorkerError, StoreError) as error:
+            self._note_problem(member, error.detail)
+            if member.pid:
+                member.discard()
+            else:
+                member.on_gone("never started")
+            return
+        if member.said_hello and member.stage is Stage.STARTING:
+            self._welcome(member)
+
+    def _on_hello(self, member: Member, kinds: list[Kind]) -> None:
+        if self.kinds is None or set(self.kinds) != {kind.name for kind in kinds} or self.problem:
+            self._tools.on_kinds(self.app, kinds)
+        self.kinds = {kind.name: kind for kind in kinds}
+        self.problem = None
+        self._delay_s = 0.0
+        if member in self._rows and member.stage is Stage.STARTING:
+            self._welcome(member)
+
+    def _welcome(self, member: Member) -> None:
+        role = member.role or self._first_role()
+        member.capacity = 1 if role is Isolation.SOLO else self._shared_slots
+        member.welcome(role, self._tools.settings)
+        _log.debug(words.WORKER_READY, app=self.app, pid=member.pid, role=role)
+        self._keep_spare()
+        self._tools.on_room()
+
+    def _first_role(self) -> Isolation:
+        return Isolation.SHARED if self._needs(Isolation.SHARED) else Isolation.SOLO
+
+    def _needs(self, role: Isolation) -> bool:
+        return any(kind.isolation is role for kind in (self.kinds or {}).values())
+
+    def _keep_spare(self) -> None:
+        """Have one open shared worker, and one idle solo worker, for each role that some kind needs."""
+        if self._stopping or self.kinds is None or self._delay_s:
+            return
+        coming = (Stage.STARTING, Stage.OPEN)
+        if self._needs(Isolation.SHARED) and not any(
+            member.role is Isolation.SHARED and member.stage in coming for member in self._members
+        ):
+            self._spawn(Isolation.SHARED)
+        has_idle = any(member.role is Isolation.SOLO and member.free for member in self._members)
+        if self._needs(Isolation.SOLO) and not has_idle and self._may_grow():
+            self._spawn(Isolation.SOLO)
+
+    def _on_change(self, member: Member) -> None:
+        if member.free:
+            self._tools.on_room()
+        self._keep_spare()
+
+    def _on_unfit(self, member: Member, detail: str) -> None:
+        self._note_problem(member, detail)
+
+    def _note_problem(self, member: Member, detail: str) -> None:
+        self.problem = f"the app {self.app} cannot be used: {detail.strip().splitlines()[-1] if detail else '?'}"
+        _log.error(words.WORKER_UNFIT, app=self.app, pid=member.pid, detail=detail)
+
+    def _on_gone(self, member: Member) -> None:
+        self._members.remove(member)
+        if member.pid:
+            self._tools.sentry.unwatch(member.pid)
+        if (row := self._rows.pop(member, None)) is not None:
+            self._do(self._forget(row))
+        if self._stopping:
+            return
+        age_s = asyncio.get_running_loop().time() - member.born_at
+        if not member.said_hello or (age_s < _HURRIED_S and not member.has_worked):
+            self._delay_s = min(_LAST_DELAY_S, self._delay_s * 2 or _FIRST_DELAY_S)
+            self._respawning = self._do(self._respawn_later(member.role))
+        else:
+            self._keep_spare()
+        self._tools.on_room()
+
+    async def _respawn_later(self, role: Isolation | None) -> None:
+        await asyncio.sleep(self._delay_s)
+        if self._stopping:
+            return
+        if self.kinds is None or self.problem:
+            self._spawn(role)
+        else:
+            self._delay_s = 0.0
+            self._keep_spare()
+
+    async def _forget(self, row: WorkerRow) -> None:
+        with contextlib.suppress(StoreError):  # the next server finds the row, and the process gone
+            await self._tools.registry.forget_worker(row)
+
+    def _do(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+        return task

@@ -1,0 +1,101 @@
+"""All worker processes of this server, as the engine sees them; see `contracts.link.Workers`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from windlass.config.schema import Settings
+from windlass.contracts.link import Seat
+from windlass.contracts.registry import Registry, WorkerRow
+from windlass.core.ids import ServerId, Token
+from windlass.core.kind import BUILTIN_APP, Isolation, Kind
+from windlass.errors import WorkerError
+from windlass.link import census
+from windlass.link.member import MemberSeat, Stage
+from windlass.link.pool import AppPool, PoolTools
+from windlass.link.sentry import Sentry
+from windlass.wire.frames import Assign
+
+_LOOK_EVERY_S = 1.0
+
+
+class LocalWorkers:
+    """Worker processes on this machine: a pool for the built-in kinds, and one for each of the user's apps."""
+
+    def __init__(self, settings: Settings, *, registry: Registry, server: ServerId) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._server = server
+        self._pools: dict[str, AppPool] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._sentry: Sentry | None = None
+
+    async def start(self, *, on_room: Callable[[], None], on_kinds: Callable[[str, Sequence[Kind]], None]) -> None:
+        """Spawn the first worker of each app."""
+        limits = self._settings.workers
+        told = msgspec.to_builtins(self._settings.for_workers)
+        self._sentry = Sentry()
+        tools = PoolTools(self._registry, self._server, limits, told, self._sentry, on_room, on_kinds)
+        for app in (BUILTIN_APP, *self._settings.apps):
+            slots = limits.builtin_slots if app == BUILTIN_APP else limits.shared_slots
+            self._pools[app] = AppPool(app, shared_slots=slots, tools=tools)
+            self._pools[app].start()
+        self._looking = asyncio.create_task(self._look_after())
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for pool in self._pools.values():
+                pool.look_after()
+
+    def slots(self) -> Mapping[str, int]:
+        """Say how many slots are free now, by pool."""
+        free = {_pool_name(app, role): pool.free(role) for app, pool in self._pools.items() for role in Isolation}
+        return {name: count for name, count in free.items() if count > 0}
+
+    def pools(self) -> Mapping[str, tuple[str, str]]:
+        """Say for each kind of a live app its pool, and its pool when it must run solo."""
+        return {
+            kind.name: (_pool_name(app, kind.isolation), _pool_name(app, Isolation.SOLO))
+            for app, pool in self._pools.items()
+            for kind in (pool.kinds or {}).values()
+        }
+
+    def take(self, pool: str, token: Token) -> Seat:
+        """Take a free slot."""
+        app, _, role = pool.rpartition("/")
+        return self._pools[app].take(Isolation(role), token)
+
+    async def assign(self, seat: Seat, frame: Assign) -> None:
+        """Hand the attempt over, after the hello of its worker."""
+        assert isinstance(seat, MemberSeat)
+        member = seat.member
+        await member.hello.wait()
+        if member.stage is Stage.GONE:
+            seat.leave()
+            raise WorkerError(self._pools[member.app].problem or f"a worker of {member.app} did not come up")
+        member.has_worked = True
+        member.process.send(frame)
+
+    def problems(self) -> Sequence[str]:
+        """Say why not every app has said hello."""
+        return [pool.problem for pool in self._pools.values() if pool.problem is not None]
+
+    async def clear(self, workers: Sequence[WorkerRow]) -> None:
+        """End worker processes of an earlier server and see them gone."""
+        await asyncio.to_thread(census.clear, workers)
+
+    async def stop(self) -> None:
+        """End all workers and see them gone."""
+        if self._looking is not None:
+            self._looking.cancel()
+        await asyncio.gather(*(pool.stop() for pool in self._pools.values()))
+        if self._sentry is not None:
+            await asyncio.to_thread(self._sentry.dismiss)
+
+
+def _pool_name(app: str, role: Isolation) -> str:
+    return f"{app}/{role}"

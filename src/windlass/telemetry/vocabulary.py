@@ -1,0 +1,35 @@
+"""The names of log lines; the fields of each are where it is written. Holds nothing else.
+
+A state change of a task is logged as `task.<event>`, with the names of `core.state.EventName`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TASK_PREFIX: Final = "task."
+
+SERVER_STARTING: Final = "server.starting"
+SERVER_LISTENING: Final = "server.listening"
+SERVER_READY: Final = "server.ready"
+SERVER_DRAINING: Final = "server.draining"
+SERVER_HURRYING: Final = "server.hurrying"
+SERVER_STOPPED: Final = "server.stopped"
+SERVER_FAILED: Final = "server.failed"
+RECOVERED: Final = "server.recovered"
+BEAT_FAILED: Final = "server.beat_failed"
+LOOP_FAILED: Final = "loop.failed"
+REQUEST_FAILED: Final = "request.failed"
+
+WORKER_SPAWNED: Final = "worker.spawned"
+WORKER_READY: Final = "worker.ready"
+WORKER_GONE: Final = "worker.gone"
+WORKER_UNFIT: Final = "worker.unfit"
+WORKER_BLOCKED: Final = "worker.blocked"
+WORKER_RETIRED: Final = "worker.retired"
+WORKER_STUCK: Final = "worker.stuck"
+WORKER_KILLED: Final = "worker.killed"
+
+ATTEMPT_STOPPING: Final = "attempt.stopping"
+STALE_WRITE: Final = "attempt.stale_write"
+SETTLE_DELAYED: Final = "attempt.settle_delayed"
