@@ -48,7 +48,7 @@ def wait_until_gone(group: int) -> None:
         WorkerError: one is still there after 10 s (it hangs in the kernel, or belongs to somebody else).
     """
     give_up_at = time.monotonic() + _GONE_WITHIN_S
-    while (left := _members(group)) and time.monotonic() < give_up_at:
+    while (left := group_members(group)) and time.monotonic() < give_up_at:
         time.sleep(_LOOK_EVERY_S)
     if left:
         raise WorkerError(f"the processes {left} of group {group} do not go away after SIGKILL", code="worker_stuck")
@@ -74,7 +74,8 @@ def _is_still_its_group(worker: WorkerRow) -> bool:
     return stat is None or stat[2] == worker.started
 
 
-def _members(group: int) -> list[int]:
+def group_members(group: int) -> list[int]:
+    """Name the living processes of a group; zombies do not count."""
     return [pid for pid, (state, pgrp, _) in _processes() if pgrp == group and state not in "ZX"]
 
 
