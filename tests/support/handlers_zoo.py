@@ -44,11 +44,11 @@ def spin() -> None:
 async def block(seconds: float = 600.0) -> None:
     time.sleep(seconds)
 
-@app.task(max_attempts=1)
+@app.task(max_attempts=1, retry=windlass.RetryPolicy(base_s=0.1))
 def exits() -> None:
     os._exit(3)
 
-@app.task(max_attempts=1)
+@app.task(max_attempts=1, retry=windlass.RetryPolicy(base_s=0.1))
 def segfaults() -> None:
     ctypes.string_at(0)
 
@@ -63,8 +63,9 @@ async def step(upto: int = 3, *, ctx: windlass.AsyncContext) -> dict:
     begun_at = ctx.checkpoint or 0
     for i in range(begun_at, upto):
         await ctx.save(i + 1)
+        may_go_on = (ctx.directory / "go").exists()
         ctx.progress(i + 1, upto)
-        if not (ctx.directory / "go").exists():
+        if not may_go_on:
             await asyncio.sleep(600)
     return {"begun_at": begun_at}
 """
