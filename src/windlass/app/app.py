@@ -88,10 +88,9 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def _describe(kind: str, signature: Signature, *, summary: str, isolation: str | None, options: dict[str, Any]) -> Kind:
     try:
-        chosen = msgspec.convert(options, _Options)
-        timeout_s = _seconds(chosen.timeout, "/timeout", limits.TIMEOUT_MAX_S)
-        grace_s = _seconds(chosen.grace, "/grace", limits.GRACE_MAX_S) or 0.0
-    except (msgspec.ValidationError, InputError) as error:
+        # A policy is checked field by field only on its way through plain data.
+        chosen = msgspec.convert(msgspec.to_builtins(options), _Options)
+    except (TypeError, msgspec.ValidationError) as error:
         raise ConfigError(f"an option of the kind '{kind}' cannot be used: {error}") from None
     if not is_name(chosen.queue):
         raise ConfigError(f"the kind '{kind}' names the queue '{chosen.queue}': use letters, digits, dots, hyphens")
@@ -105,16 +104,19 @@ def _describe(kind: str, signature: Signature, *, summary: str, isolation: str |
         isolation=_isolation(kind, isolation, signature, chosen.recovery),
         summary=summary,
         queue=chosen.queue,
-        timeout_s=timeout_s or None,
-        grace_s=grace_s,
+        timeout_s=_seconds(kind, "timeout", chosen.timeout, limits.TIMEOUT_MAX_S) or None,
+        grace_s=_seconds(kind, "grace", chosen.grace, limits.GRACE_MAX_S) or 0.0,
         max_attempts=chosen.max_attempts,
         retry=chosen.retry,
         recovery=chosen.recovery,
     )
 
 
-def _seconds(value: float | str | None, pointer: str, max_s: float) -> float | None:
-    return None if value is None else parse_duration(value, pointer=pointer, max_s=max_s)
+def _seconds(kind: str, option: str, value: float | str | None, max_s: float) -> float | None:
+    try:
+        return None if value is None else parse_duration(value, pointer=f"/{option}", max_s=max_s)
+    except InputError as error:
+        raise ConfigError(f"the {option} of the kind '{kind}' cannot be used: {error}") from None
 
 
 def _isolation(kind: str, declared: str | None, signature: Signature, recovery: Recovery) -> Isolation:

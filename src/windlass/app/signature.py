@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from windlass.app.context import AsyncContext, BuiltinContext, Context
-from windlass.errors import ConfigError
+from windlass.errors import ConfigError, InputError
 from windlass.wire.codec import encode_json
 
 CONTEXT = "ctx"
@@ -50,19 +50,20 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         raise ConfigError(f"the handler {name} is a generator; a handler returns its result")
     try:
         hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError) as error:
+        parameters = inspect.signature(function).parameters.values()
+    except (AttributeError, NameError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(f"the type hints of the handler {name} cannot be read: {error}") from None
     fields: list[Any] = []
     context: Any = None
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ConfigError(
+                f"the handler {name} takes '{parameter}': a payload is a JSON object, so every parameter must be one "
+                "that is passed by its name: no *args, no **kwargs, none before a /"
+            )
         if parameter.name == CONTEXT:
             context = _context(name, hints.get(CONTEXT), is_async=is_async)
             continue
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise ConfigError(
-                f"the handler {name} takes '{parameter}': a payload is a JSON object, so every parameter needs a name "
-                "of its own"
-            )
         hint = hints.get(parameter.name, Any)
         if parameter.default is parameter.empty:
             fields.append((parameter.name, hint))
@@ -78,9 +79,9 @@ def _build(name: str, fields: list[Any], *, is_async: bool, context: Any) -> Sig
         schema = msgspec.json.schema(payload, schema_hook=lambda kind: _foreign_schema(kind, definitions))
         schema.setdefault("$defs", {}).update(definitions)
         decoder = msgspec.json.Decoder(payload, dec_hook=_decode_foreign)
-    except (TypeError, NotImplementedError) as error:
+        return Signature(encode_json(schema), decoder, is_async, context)
+    except (TypeError, InputError) as error:
         raise ConfigError(f"the parameters of the handler {name} cannot be matched to JSON: {error}") from None
-    return Signature(encode_json(schema), decoder, is_async, context)
 
 
 def _default(value: Any) -> Any:
@@ -105,9 +106,7 @@ def _is_model(kind: type) -> bool:
 
 def _foreign_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if not _is_model(kind):
-        raise NotImplementedError(
-            f"{kind!r} has no JSON Schema; use plain types, dataclasses, msgspec or pydantic models"
-        )
+        raise TypeError(f"{kind!r} has no JSON Schema; use plain types, dataclasses, msgspec or pydantic models")
     schema = kind.model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(schema.pop("$defs", {}))
     return schema

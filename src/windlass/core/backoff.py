@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
-from windlass.core.limits import RETRY_AFTER_MAX_S
+import msgspec
+from msgspec import Meta
+
+from windlass.core.limits import DELAY_MAX_S, RETRY_AFTER_MAX_S
+
+_Delay = Annotated[float, Meta(ge=0, le=DELAY_MAX_S)]
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -13,10 +18,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `jitter` is the share of the delay that is rolled: 0 none, 1 anything from 0 to the whole delay.
     """
 
-    base_s: float = 5.0
-    factor: float = 3.0
-    cap_s: float = 300.0
-    jitter: float = 0.5
+    base_s: _Delay = 5.0
+    factor: Annotated[float, Meta(ge=1, le=100)] = 3.0
+    cap_s: _Delay = 300.0
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.5
 
 
 DEFAULT_RETRY = RetryPolicy()
@@ -38,7 +43,7 @@ def backoff_s(policy: RetryPolicy, *, failures: int, roll: float, retry_after_s:
     try:
         full = min(policy.cap_s, policy.base_s * policy.factor ** max(0, failures - 1))
     except OverflowError:
-        full = policy.cap_s
+        full = policy.cap_s if policy.base_s > 0 else 0.0
     delay = full * (1.0 - policy.jitter) + full * policy.jitter * roll
     if retry_after_s is not None:
         delay = max(delay, min(float(retry_after_s), RETRY_AFTER_MAX_S))

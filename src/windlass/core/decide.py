@@ -61,8 +61,7 @@ def _decide(task: Task, outcome: Outcome, now: datetime, roll: float) -> Settlem
                 task, EventName.CANCELLED, now, reason=Reason.CANCELLED, error=error, cancel_outcome="stopped"
             )
         case Snoozed(delay_s=delay_s):
-            delay = timedelta(seconds=min(max(delay_s, 0.0), DELAY_MAX_S))
-            return _settle(task, EventName.SNOOZED, now, charged=_refunded(task), run_at=now + delay)
+            return _settle(task, EventName.SNOOZED, now, charged=_refunded(task), run_at=_later(now, delay_s))
         case Errored(error=error, retryable=False):
             return _settle(task, EventName.FAILED, now, reason=Reason.NOT_RETRYABLE, error=error)
         case Errored(error=error, retry_after_s=retry_after_s):
@@ -81,8 +80,7 @@ def _fail(task: Task, again: Reason, final: Reason, now: datetime, *, error: Err
     """Settle an end that used budget: again after a delay while some is left, for good otherwise."""
     if task.charged >= task.max_attempts:
         return _settle(task, EventName.FAILED, now, reason=final, error=error)
-    run_at = now + timedelta(seconds=delay_s)
-    return _settle(task, EventName.RETRYING, now, reason=again, error=error, run_at=run_at)
+    return _settle(task, EventName.RETRYING, now, reason=again, error=error, run_at=_later(now, delay_s))
 
 
 def _lose(task: Task, error: Error, now: datetime, roll: float) -> Settlement:
@@ -102,7 +100,7 @@ def _lose(task: Task, error: Error, now: datetime, roll: float) -> Settlement:
         charged=_refunded(task),
         lost=lost,
         held=held,
-        run_at=now + timedelta(seconds=backoff_s(task.retry, failures=lost, roll=roll)),
+        run_at=_later(now, backoff_s(task.retry, failures=lost, roll=roll)),
     )
 
 
@@ -123,6 +121,12 @@ def _interrupt(task: Task, error: Error, now: datetime, *, isolate: bool) -> Set
         held=held,
         solo=task.solo or isolate,
     )
+
+
+def _later(now: datetime, delay_s: float) -> datetime:
+    """Give the instant `delay_s` after `now`. Total: no delay, however odd, leaves an attempt without a settlement."""
+    # `max` gives its first argument when the second is NaN.
+    return now + timedelta(seconds=min(max(0.0, delay_s), DELAY_MAX_S))
 
 
 def _refunded(task: Task) -> int:

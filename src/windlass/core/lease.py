@@ -32,8 +32,8 @@ def check_times(times: StopTimes) -> None:
     ladder = fence(renewal_sent_at=0.0, times=times)
     if not 0.0 < ladder.tell_at <= ladder.terminate_at <= ladder.kill_at < times.ttl_s:
         raise ConfigError(
-            f"lease ttl of {times.ttl_s:g} s leaves no room for its fence: it must exceed 3 x the margin of "
-            f"{times.fence_margin_s:g} s"
+            f"a lease ttl of {times.ttl_s:g} s and a fence margin of {times.fence_margin_s:g} s do not fit: the margin "
+            "must be above 0 s, and the ttl at least 3 times the margin"
         )
 
 

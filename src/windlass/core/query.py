@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from windlass.core.limits import PAGE_DEFAULT
 from windlass.core.state import State
@@ -49,7 +50,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     order: Order
-    after: int
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 _decoder = msgspec.json.Decoder(_Cursor)
@@ -72,8 +73,8 @@ def decode_cursor(text: str, order: Order) -> int:
         InputError: it is no cursor of ours, or belongs to a list sorted the other way.
     """
     try:
-        cursor = _decoder.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        cursor = _decoder.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except (ValueError, msgspec.MsgspecError):
         raise InputError(
             "this is no cursor of a list; leave it out to begin", code="bad_cursor", pointer="/cursor"
         ) from None

@@ -82,7 +82,7 @@ def merge(current: Ladder | None, other: Ladder) -> Ladder:
         min(current.tell_at, other.tell_at),
         min(current.terminate_at, other.terminate_at),
         min(current.kill_at, other.kill_at),
-        current.stage,
+        max(current.stage, other.stage),
     )
 
 

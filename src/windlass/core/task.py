@@ -11,6 +11,7 @@ from windlass.core.backoff import DEFAULT_RETRY, RetryPolicy
 from windlass.core.ids import TaskId, Token
 from windlass.core.limits import GRACE_S, MAX_ATTEMPTS
 from windlass.core.state import EventName, Reason, Recovery, State
+from windlass.errors import InputError
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +58,15 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     recovery: Recovery = Recovery.RETRY
     timeout_s: float | None = None
     grace_s: float = GRACE_S
+
+    def __post_init__(self) -> None:
+        for name in ("created_at", "run_at"):
+            if getattr(self, name).tzinfo is None:
+                raise InputError(
+                    f"{name} must say its time zone: write for example 2026-11-20T15:00:00Z",
+                    code="naive_time",
+                    pointer=f"/{name}",
+                )
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

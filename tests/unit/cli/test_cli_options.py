@@ -1,0 +1,80 @@
+"""Words of the command line become values, or are refused with the option's name."""
+
+from __future__ import annotations
+
+import pytest
+
+from windlass.cli import options
+from windlass.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("words", "spelled"),
+    [
+        (["submit", "k", "--wait"], ["submit", "k", "--wait=forever"]),
+        (["submit", "k", "--wait", "30"], ["submit", "k", "--wait", "30"]),
+        (["submit", "k", "--wait", "1h30m"], ["submit", "k", "--wait", "1h30m"]),
+        (["submit", "k", "--wait", "a=1"], ["submit", "k", "--wait=forever", "a=1"]),
+        (["submit", "k", "--wait", "--json"], ["submit", "k", "--wait=forever", "--json"]),
+        (["submit", "k", "--wait=5"], ["submit", "k", "--wait=5"]),
+        (["submit", "k", "-"], ["submit", "k", "--stdin"]),
+        (["submit", "k", "--", "-", "--wait"], ["submit", "k", "--", "-", "--wait"]),
+        (["wait", "17", "-"], ["wait", "17", "-"]),
+        ([], []),
+    ],
+)
+def test_the_short_spellings_of_submit_are_spelled_out_and_nothing_else(words: list[str], spelled: list[str]) -> None:
+    assert options.spell_out(words) == spelled
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("7.5", 7.5),
+        ("true", True),
+        ("null", None),
+        ('"7"', "7"),
+        ("[1, 2]", [1, 2]),
+        ('{"a": {"b": 1}}', {"a": {"b": 1}}),
+        ("2026-11", "2026-11"),
+        ("007", "007"),
+        ("NaN", "NaN"),
+        ("a=b=c", "a=b=c"),
+        ("", ""),
+        ("{half", "{half"),
+        ("\udcff", "\udcff"),
+    ],
+)
+def test_a_fields_value_is_json_where_it_can_be_and_else_text(text: str, value: object) -> None:
+    assert options.parse_fields([f"x={text}"]) == {"x": value}
+
+
+@pytest.mark.parametrize(("words", "rule"), [(["a"], "name=value"), (["=1"], "name=value"), (["a=1", "a=2"], "twice")])
+def test_a_field_that_cannot_be_meant_is_refused(words: list[str], rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        options.parse_fields(words)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"7", b"\xff"])
+def test_stdin_must_hold_a_json_object(raw: bytes) -> None:
+    with pytest.raises(InputError, match="stdin"):
+        options.parse_document(raw)
+    assert options.parse_document(b'{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("0.5", 0.5), ("90s", 90.0), ("1h30m", 5400.0)])
+def test_a_bare_number_on_the_command_line_is_seconds(text: str, seconds: float) -> None:
+    assert options.parse_seconds(text, "--delay") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5 minutes", "-3", "1e99", "99999d"])
+def test_what_is_no_duration_is_refused_with_the_options_name(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        options.parse_seconds(text, "--delay")
+    assert caught.value.errors[0][0] == "--delay"
+
+
+def test_to_wait_without_a_time_is_to_wait_for_as_long_as_it_takes() -> None:
+    assert options.parse_wait(options.FOREVER) is None
+    assert options.parse_wait("5m") == 300.0
