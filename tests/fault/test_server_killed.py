@@ -13,8 +13,6 @@ import urllib3
 from handlers_zoo import ZOO
 from live import LiveServer, children, command_of, is_alive, living, running, until
 
-from windlass.store.open import DATABASE
-
 
 class Load:
     """Submits without pause, through every death of the server, and remembers what was acknowledged."""
@@ -143,7 +141,6 @@ def test_a_drain_hands_running_work_back_and_the_next_start_goes_on(tmp_path: Pa
         processes = server.workers()
         assert server.stop() == 0
         assert not any(is_alive(pid) for pid in processes)
-        assert (tmp_path / "data" / DATABASE).exists()
         server.start()
         ended = server.wait(task)
         assert (ended["state"], ended["attempt"], ended["charged"]) == ("succeeded", 2, 1)

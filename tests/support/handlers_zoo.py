@@ -17,7 +17,8 @@ def flaky(*, ctx: windlass.Context) -> int:
     return ctx.attempt
 
 @app.task(timeout="10m")
-async def sleep(seconds: float = 600.0) -> str:
+async def sleep(seconds: float = 600.0, *, ctx: windlass.AsyncContext) -> str:
+    ctx.progress(0, seconds)
     await asyncio.sleep(seconds)
     return "slept"
 

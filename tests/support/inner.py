@@ -71,7 +71,7 @@ async def engine_in(
     try:
         await engine.start()
         async with asyncio.timeout(PATIENCE_S):
-            while "hello" not in workers.pools():
+            while workers.problems():
                 await asyncio.sleep(0.01)
         yield Inner(engine, store)
     finally:

@@ -1,0 +1,100 @@
+"""The other end of the line, and ways to run a command against it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from v1_server import V1Server
+
+from windlass.cli.main import main
+from windlass.client import Client
+
+WINDLASS = Path(sys.executable).with_name("windlass")
+
+
+class Ended(NamedTuple):
+    """How a command has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def server() -> Iterator[V1Server]:
+    server = V1Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(server: V1Server) -> Iterator[Client]:
+    with Client(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def run(server: V1Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Run a command in this process against the server; its output goes to no terminal."""
+    monkeypatch.setenv("WINDLASS_URL", server.url)
+
+    def run_here(*words: str) -> Ended:
+        code = main(words)
+        out, err = capsys.readouterr()
+        return Ended(code, out, err)
+
+    return run_here
+
+
+@pytest.fixture
+def spawn(server: V1Server) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the installed command as a process, with pipes."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [WINDLASS, *words],
+            env={**os.environ, "WINDLASS_URL": server.url},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def on_terminal(server: V1Server) -> Callable[..., tuple[int, str]]:
+    """Run the installed command on a terminal of its own, 120 columns wide; both its streams come back as one text."""
+
+    def run_there(*words: str) -> tuple[int, str]:
+        leader, follower = pty.openpty()
+        env = {**os.environ, "WINDLASS_URL": server.url, "COLUMNS": "120", "TERM": "xterm"}
+        with subprocess.Popen([WINDLASS, *words], env=env, stdin=follower, stdout=follower, stderr=follower) as process:
+            os.close(follower)
+            said = b""
+            while True:
+                try:
+                    chunk = os.read(leader, 65536)
+                except OSError:  # the follower's last end is closed: the command has ended
+                    break
+                if not chunk:
+                    break
+                said += chunk
+            os.close(leader)
+        return process.returncode, said.decode().replace("\r\n", "\n")
+
+    return run_there
