@@ -167,9 +167,7 @@ async def test_the_log_holds_every_event_once_in_the_order_of_the_turns(bench: B
 
 async def test_a_turn_gives_the_very_events_that_the_log_keeps(bench: Bench) -> None:
     running = await bench.run(kind="other")
-    turn = await bench.turn(
-        bench.settle(running.task, FAILED), Submit(bench.new()), slots={"shared": 1}
-    )
+    turn = await bench.turn(bench.settle(running.task, FAILED), Submit(bench.new()), slots={"shared": 1})
     names = [EventName.RETRYING, EventName.SUBMITTED, EventName.STARTED]
     assert [event.name for event in turn.events] == names
     assert list(await bench.store.events.log(after=2)) == list(turn.events)
@@ -242,5 +240,5 @@ async def test_a_closed_store_takes_no_turn_and_can_be_closed_again(bench: Bench
 
 
 async def test_a_store_that_does_not_exist_is_refused_by_name(tmp_path: Path, bench: Bench) -> None:
-    with pytest.raises(ConfigError, match="'oracle'.*'sqlite' or 'memory'"):
+    with pytest.raises(ConfigError, match=r"'oracle'.*'sqlite' or 'memory'"):
         await open_store("oracle", data=tmp_path, ids=bench.ids)

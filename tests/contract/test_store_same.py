@@ -29,7 +29,7 @@ from windlass.contracts.tasks import (
 from windlass.core.decide import decide
 from windlass.core.ids import Token
 from windlass.core.outcome import Errored, Interrupted, Lost, Outcome, Snoozed, TimedOut
-from windlass.core.state import State
+from windlass.core.state import Recovery, State
 from windlass.core.task import Progress, Task
 from windlass.store.open import open_store
 
@@ -56,7 +56,7 @@ submits = st.fixed_dictionaries(
         "origin": st.sampled_from([None, "enqueue"]),
         "fingerprint": st.sampled_from([None, b"1"]),
         "max_attempts": st.integers(1, 2),
-        "recovery": st.sampled_from(["retry", "fail", "hold"]),
+        "recovery": st.sampled_from(list(Recovery)),
     }
 )
 operations = st.one_of(

@@ -78,7 +78,7 @@ def spellings(port: int) -> st.SearchStrategy[str]:
             f"0x{a:x}.{b}.{c}.{d}",
             f"0{a:o}.0{b:o}.{c}.{d}",
             f"{a}.{b}.{c}.00{d}",
-            plain.translate({ord("0") + digit: ord("０") + digit for digit in range(10)}),
+            plain.translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)}),
             plain.replace(".", "。"),
             f"[::ffff:{plain}]",
             f"[::ffff:0:{plain}]",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -90,8 +91,10 @@ class _Common:
         self, done: float, total: float | None = None, *, unit: str | None = None, message: str | None = None
     ) -> None:
         """Say how far the attempt has come. Cheap: only the newest of four a second goes out."""
-        if not isinstance(done, int | float) or not (total is None or isinstance(total, int | float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InputError("progress takes numbers: progress(done, total)")
+        for figure in (done, total):
+            if figure is not None and not math.isfinite(figure):
+                raise InputError("progress takes finite numbers: ctx.progress(done, total)", code="bad_progress")
+        done, total = float(done), None if total is None else float(total)
         self._host.report(Progress(done=done, total=total, unit=unit, message=message))
 
     def _encode(self, checkpoint: Any) -> bytes:

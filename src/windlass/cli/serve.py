@@ -15,6 +15,7 @@ from windlass import __version__
 from windlass.assembly import Assembled, assemble
 from windlass.config.load import load_settings
 from windlass.config.schema import Settings
+from windlass.engine.engine import Engine
 from windlass.errors import WindlassError
 from windlass.http.server import bind
 from windlass.telemetry import log
@@ -74,10 +75,9 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     try:
         starting = asyncio.create_task(engine.start(), name="windlass-start")
         await _first(starting, signals.first, engine.failed, serving)
-        if starting.done():
-            starting.result()
+        if starting.done() and starting.exception() is None:
             await _first(signals.first, engine.failed, serving)
-        return await _wind_down(assembled, signals, starting)
+        return await _wind_down(assembled, signals, starting, serving)
     finally:
         await http.stop(_HTTP_GRACE_S)
         await asyncio.wait([serving])
@@ -85,24 +85,34 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
         _log.info(words.SERVER_STOPPED)
 
 
-async def _wind_down(assembled: Assembled, signals: _Signals, starting: asyncio.Task[None]) -> int:
+async def _wind_down(
+    assembled: Assembled, signals: _Signals, starting: asyncio.Task[None], serving: asyncio.Task[None]
+) -> int:
     """Drain, end the workers, and say how it went."""
     engine = assembled.engine
-    if not starting.done():
-        await asyncio.wait([starting])  # a takeover under way is finished: it is short, and half of one helps nobody
-    if not engine.failed.done():
+    await asyncio.wait([starting])  # a takeover under way is finished: it is short, and half of one helps nobody
+    error = starting.exception() or _failure_of(engine, serving)
+    if error is None:
         _log.info(words.SERVER_DRAINING, signal=signals.name)
         hurrying = asyncio.create_task(_hurry(assembled, signals))
         draining = asyncio.create_task(engine.drain())
         await _first(draining, engine.failed)
         hurrying.cancel()
     await engine.stop()
-    if engine.failed.done():
-        error = engine.failed.result()
-        detail = error.detail if isinstance(error, WindlassError) else repr(error)
-        _log.error(words.SERVER_FAILED, error=detail)
+    error = error or _failure_of(engine, serving)
+    if error is not None:
+        _log.error(words.SERVER_FAILED, error=error.detail if isinstance(error, WindlassError) else repr(error))
         return 1
     return 0
+
+
+def _failure_of(engine: Engine, serving: asyncio.Task[None]) -> BaseException | None:
+    """Say what has failed, if anything has: the HTTP server must not end before it is told to."""
+    if engine.failed.done():
+        return engine.failed.result()
+    if serving.done():
+        return serving.exception() or WindlassError("the HTTP server has ended by itself")
+    return None
 
 
 async def _hurry(assembled: Assembled, signals: _Signals) -> None:

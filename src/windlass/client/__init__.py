@@ -1,1 +1,52 @@
-"""Calling a windlass server from Python."""
+"""Calling a windlass server from Python: `Client`, what it gives, and what it raises.
+
+Imports its parts when they are first named, so that a handler or a server pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from windlass.client.errors import (
+        AccessDenied,
+        ServerError,
+        ServerUnreachable,
+        TaskCancelled,
+        TaskFailed,
+        UnexpectedAnswer,
+        WaitTimeout,
+    )
+    from windlass.client.sync import Client, TaskHandle
+    from windlass.wire.v1 import RetryOptions, SubmitRequest, TaskView
+
+__all__ = [
+    "AccessDenied",
+    "Client",
+    "RetryOptions",
+    "ServerError",
+    "ServerUnreachable",
+    "SubmitRequest",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskHandle",
+    "TaskView",
+    "UnexpectedAnswer",
+    "WaitTimeout",
+]
+
+_HOMES = {
+    "Client": "windlass.client.sync",
+    "TaskHandle": "windlass.client.sync",
+    "RetryOptions": "windlass.wire.v1",
+    "SubmitRequest": "windlass.wire.v1",
+    "TaskView": "windlass.wire.v1",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what `name` names."""
+    if name not in __all__:
+        raise AttributeError(f"module 'windlass.client' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES.get(name, "windlass.client.errors")), name)

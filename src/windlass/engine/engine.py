@@ -157,6 +157,7 @@ class Engine(Reads):
 
     def _announce(self, app: str, kinds: Sequence[Kind]) -> None:
         self._catalog.announce(app, kinds)
+        _log.info(words.KINDS_ANNOUNCED, app=app, kinds=[kind.name for kind in kinds])
         keeping = asyncio.create_task(self._keep_kinds(kinds))
         self._announcing.add(keeping)
         keeping.add_done_callback(self._announcing.discard)

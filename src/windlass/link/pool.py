@@ -113,27 +113,26 @@ class AppPool:
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
     def look_after(self) -> None:
-        """Judge how long shared workers have been blocked, silent or without a hello; called about once a second."""
+        """Part with workers that say no hello, or whose loop stands still; called about once a second."""
         now = asyncio.get_running_loop().time()
+        limits = self._tools.limits
         for member in list(self._members):
             silent_s = now - member.heard_at
-            if member.stage is Stage.STARTING and silent_s > self._tools.limits.hello_s:
-                self._note_problem(member, f"no hello within {self._tools.limits.hello_s:g} s: does its import hang?")
+            if member.stage is Stage.STARTING and silent_s > limits.hello_s:
+                self._note_problem(member, f"no hello within {limits.hello_s:g} s: does its import hang?")
                 member.discard()
             elif member.role is Isolation.SHARED and member.seats:
-                self._judge(member, max(member.blocked_s, silent_s))
-
-    def _judge(self, member: Member, blocked_s: float) -> None:
-        limits = self._tools.limits
-        if blocked_s >= limits.blocked_kill_s:
-            _log.warning(words.WORKER_KILLED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
-            member.discard()
-        elif blocked_s >= limits.suspect_s and member.stage is Stage.OPEN:
-            _log.warning(words.WORKER_BLOCKED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
-            member.close()
+                # A loop that holds the interpreter's lock cannot even say that it is blocked.
+                blocked_s = max(member.blocked_s, silent_s)
+                if blocked_s >= limits.blocked_kill_s:
+                    _log.warning(words.WORKER_KILLED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
+                    member.discard()
+                elif blocked_s >= limits.suspect_s and member.stage is Stage.OPEN:
+                    _log.warning(words.WORKER_BLOCKED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
+                    member.close()
 
     def _spawn(self, role: Isolation | None) -> Member:
-        duties = Duties(self._on_hello, self._on_unfit, self._on_change, self._on_gone)
+        duties = Duties(self._on_hello, self._note_problem, self._on_change, self._on_gone)
         member = Member(self.app, role, 1 if role is Isolation.SOLO else self._shared_slots, duties)
         self._members.append(member)
         self._do(self._bring_up(member))
@@ -198,9 +197,6 @@ class AppPool:
         if member.free:
             self._tools.on_room()
         self._keep_spare()
-
-    def _on_unfit(self, member: Member, detail: str) -> None:
-        self._note_problem(member, detail)
 
     def _note_problem(self, member: Member, detail: str) -> None:
         self.problem = f"the app {self.app} cannot be used: {detail.strip().splitlines()[-1] if detail else '?'}"

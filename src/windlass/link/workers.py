@@ -82,6 +82,8 @@ class LocalWorkers:
 
     def problems(self) -> Sequence[str]:
         """Say why not every app has said hello."""
+        if not self._pools:
+            return ["no worker has been started yet"]
         return [pool.problem for pool in self._pools.values() if pool.problem is not None]
 
     async def clear(self, workers: Sequence[WorkerRow]) -> None:

@@ -9,9 +9,7 @@ from typing import Final
 
 TASK_PREFIX: Final = "task."
 
-SERVER_STARTING: Final = "server.starting"
 SERVER_LISTENING: Final = "server.listening"
-SERVER_READY: Final = "server.ready"
 SERVER_DRAINING: Final = "server.draining"
 SERVER_HURRYING: Final = "server.hurrying"
 SERVER_STOPPED: Final = "server.stopped"
@@ -19,6 +17,7 @@ SERVER_FAILED: Final = "server.failed"
 RECOVERED: Final = "server.recovered"
 BEAT_FAILED: Final = "server.beat_failed"
 LOOP_FAILED: Final = "loop.failed"
+KINDS_ANNOUNCED: Final = "kinds.announced"
 REQUEST_FAILED: Final = "request.failed"
 
 WORKER_SPAWNED: Final = "worker.spawned"

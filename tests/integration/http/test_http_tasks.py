@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_a_task_is_taken_with_202_where_it_can_be_found(front: Front):
 
 
 def test_every_option_reaches_the_engine_in_seconds(front: Front):
-    run_at = datetime(2026, 11, 20, 15, tzinfo=UTC) + timedelta(days=0)
+    run_at = datetime(2026, 11, 20, 15, tzinfo=UTC)
     front.submit(
         queue="reports",
         priority=-5,
@@ -198,8 +199,6 @@ def test_a_client_that_leaves_ends_its_wait(front: Front):
     gone = threading.Event()
 
     def ask_and_leave() -> None:
-        import socket
-
         with socket.create_connection(("127.0.0.1", front.port)) as connection:
             connection.sendall(b"GET /v1/tasks/1?wait=50 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             gone.wait(10)

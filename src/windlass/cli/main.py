@@ -1,0 +1,165 @@
+"""The command `windlass`: which commands there are, and the one place where their errors end.
+
+Imports no command: each is loaded when it is called, so that `serve` and `--help` start quickly.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cyclopts import App, CycloptsError, Group, UnknownCommandError
+
+from windlass import __version__
+from windlass.errors import WindlassError
+
+_HELP = """windlass takes long work over HTTP, keeps it safely, and runs it on workers.
+
+Start a server with `windlass serve`, then submit work to it, watch it and
+stop it: from here, from Python or over HTTP."""
+
+_SERVER = Group("Server", sort_key=1)
+_TASKS = Group("Tasks", sort_key=2)
+_ABOUT = Group("About", sort_key=3)
+
+
+class _Command(NamedTuple):
+    """A command: its name, where it lives, what `--help` says of it, and calls that work."""
+
+    name: str
+    home: str
+    help: str
+    examples: tuple[str, ...]
+    group: Group = _TASKS
+
+
+_COMMANDS = (
+    _Command(
+        "serve",
+        "windlass.cli.serve:serve",
+        "Run a server: HTTP API, store and workers in one command.\n\n"
+        "Without an app it serves the built-in kinds alone. It stops on SIGTERM or Ctrl-C:\n"
+        "attempts get time to end, and what has not ended runs again after the next start.",
+        ("windlass serve", "windlass serve tasks:app --port 9000 --data /var/lib/windlass"),
+        _SERVER,
+    ),
+    _Command(
+        "submit",
+        "windlass.cli.tasks:submit",
+        "Have a task done and print its id.",
+        (
+            "windlass submit build_report customer_id=7 month=2026-11 --wait",
+            "windlass submit build_report - --key r-7 < payload.json",
+        ),
+    ),
+    _Command(
+        "get",
+        "windlass.cli.get:get",
+        "Have files downloaded by the server, and wait for them.",
+        ("windlass get https://example.org/a.iso --to ~/Downloads",),
+    ),
+    _Command(
+        "list",
+        "windlass.cli.tasks:list_tasks",
+        "List tasks, newest first.",
+        ("windlass list --state failed", "windlass list --tag customer=7 --all --json"),
+    ),
+    _Command(
+        "show", "windlass.cli.tasks:show", "Show all about one task.", ("windlass show 17", "windlass show 17 --json")
+    ),
+    _Command(
+        "wait",
+        "windlass.cli.tasks:wait",
+        "Wait until tasks have ended, and end as they did.",
+        ("windlass wait 17 18 --timeout 5m",),
+    ),
+    _Command(
+        "cancel",
+        "windlass.cli.tasks:cancel",
+        "Cancel tasks; those that run are stopped.",
+        ('windlass cancel 17 --reason "wrong month" --grace 30s',),
+    ),
+    _Command("retry", "windlass.cli.tasks:retry", "Queue ended tasks again.", ("windlass retry 17",)),
+    _Command("hold", "windlass.cli.tasks:hold", "Keep queued tasks from starting.", ("windlass hold 17",)),
+    _Command("release", "windlass.cli.tasks:release", "Let held tasks start.", ("windlass release 17",)),
+    _Command("kinds", "windlass.cli.tasks:kinds", "List the kinds that can be submitted.", ("windlass kinds",)),
+)
+
+
+def make_app() -> App:
+    """Make the command line, with all its commands registered and none of them loaded."""
+    app = App(
+        name="windlass",
+        help=_HELP,
+        help_format="plaintext",
+        version=__version__,
+        group_commands=_ABOUT,
+        print_error=False,
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for place, command in enumerate(_COMMANDS):
+        examples = "\n".join(f"  {example}" for example in command.examples)
+        app.command(
+            command.home,
+            name=command.name,
+            help=command.help,
+            help_epilogue=f"Examples:\n{examples}\n",
+            group=command.group,
+            sort_key=place,
+        )
+    return app
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code. The only place where errors become messages."""
+    try:
+        code = _run(sys.argv[1:] if words is None else words)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _refuse_usage(error)
+    except WindlassError as error:
+        from windlass.cli.output import report
+
+        return report(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has had enough (`windlass list | head`): that is no failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        sys.stderr.write(f"windlass: {error}\n")
+        return 1
+    except Exception:  # noqa: BLE001 - the border: what nobody foresaw still ends with an exit code
+        import traceback
+
+        sys.stderr.write(f"{traceback.format_exc()}windlass: this is a bug in windlass\n")
+        return 1
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
+    if words and words[0] == "submit":
+        from windlass.cli.options import spell_out
+
+        words = spell_out(words)
+    outcome = make_app()(words)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _refuse_usage(error: CycloptsError) -> int:
+    """Say what is wrong with the command line, the nearest right word, and where to read on."""
+    chain = " ".join(error.command_chain or ())
+    if isinstance(error, UnknownCommandError):
+        word = (error.unused_tokens or [""])[0]
+        near = difflib.get_close_matches(word, [command.name for command in _COMMANDS], n=3, cutoff=0.5)
+        text = f"there is no command '{word[:64]}'" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    else:
+        text = str(error)
+    sys.stderr.write(f"windlass: {text}\nTry: windlass {chain + ' ' if chain else ''}--help\n")
+    return 2

@@ -1,0 +1,86 @@
+"""The ASGI app: the route table made to answer. Imports no engine; it is given one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.routing import Route as Path
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from windlass import __version__
+from windlass.contracts.clock import Clock
+from windlass.contracts.engine_api import EngineApi
+from windlass.errors import NotFoundError, WindlassError
+from windlass.http.call import Call, Services
+from windlass.http.docs import render_docs
+from windlass.http.middleware import SUBMIT_KEY, Admission, Envelope
+from windlass.http.openapi import build_openapi
+from windlass.http.reply import Reply
+from windlass.http.routes import ROUTES, AccessScope, NoQuery, Route
+from windlass.wire.codec import encode_view
+
+
+class HttpApp:
+    """The app. Its waits can be ended, which a server does before it stops."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._app(scope, receive, send)
+
+    def end_waits(self) -> None:
+        """Have every request that waits, now or later, answered with what there is. Idempotent."""
+        self._services.stopping.set()
+
+
+def build_app(engine: EngineApi, *, clock: Clock, body_bytes: int, hosts: Sequence[str]) -> HttpApp:
+    """Put the app together. `hosts` are the names, besides loopback's and its address, this server is called by."""
+    document = build_openapi(ROUTES, version=__version__)
+    services = Services(engine, clock, body_bytes=body_bytes, openapi=encode_view(document), docs=render_docs(document))
+    by_path: dict[str, list[Route]] = {}
+    for route in ROUTES:
+        by_path.setdefault(route.path, []).append(route)
+    paths = [Path(path, _PathEndpoint(routes, services)) for path, routes in by_path.items()]
+    router = Router(paths, redirect_slashes=False, default=_nothing_there)
+    return HttpApp(Envelope(Admission(router, hosts), services), services)
+
+
+class _PathEndpoint:
+    """All methods of one path."""
+
+    def __init__(self, routes: Sequence[Route], services: Services) -> None:
+        self._services = services
+        self._by_method = {route.method: route for route in routes}
+        if "GET" in self._by_method:
+            self._by_method["HEAD"] = self._by_method["GET"]
+        self._allow = ", ".join(sorted({*self._by_method, "OPTIONS"}))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request to the handler of its method.
+
+        Raises:
+            WindlassError: `method_not_allowed`, and whatever the handler raises.
+        """
+        route = self._by_method.get(scope["method"])
+        if route is None:
+            await self._without_route(scope, receive, send)
+            return
+        scope[SUBMIT_KEY] = route.scope is AccessScope.SUBMIT
+        call = Call(self._services, scope, receive)
+        if route.query is NoQuery and scope["query_string"]:
+            call.query(NoQuery)
+        answer = await route.handler(call)
+        await answer(scope, receive, send)
+
+    async def _without_route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "OPTIONS":
+            raise WindlassError(f"this path takes {self._allow}", code="method_not_allowed", allow=self._allow)
+        await Reply(204, headers=[(b"allow", self._allow.encode())])(scope, receive, send)
+
+
+async def _nothing_there(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise NotFoundError("there is nothing under that path; GET /docs shows what there is")

@@ -1,0 +1,148 @@
+"""The route table as an OpenAPI 3.1 document. Adds nothing that the table and the shapes do not say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from windlass.http.routes import NoQuery, Response, Route
+from windlass.wire.problems import MEDIA_TYPE, STATUSES, Problem
+
+Document = dict[str, Any]
+
+_REF: Final = "#/components/schemas/{name}"
+_CONVERTER = re.compile(r"\{(\w+):\w+\}")
+_PATH_PARAMETERS: Final = {
+    "id": "The task's id, or its number",
+    "name": "The file's name, as the list of files has it",
+}
+_DESCRIPTION: Final = (
+    "Takes long work, keeps it safely, runs it on a bounded pool of workers, and says at any moment how it stands. "
+    "Instants are RFC 3339 in UTC; durations are seconds, on input also strings like `90s`, `5m`, `1h30m`."
+)
+
+
+def build_openapi(routes: Sequence[Route], *, version: str) -> Document:
+    """Describe `routes`."""
+    schemas = _schemas(routes)
+    paths: dict[str, Document] = {}
+    for route in routes:
+        paths.setdefault(plain_path(route.path), {})[route.method.lower()] = _operation(route, schemas)
+    for route in routes:
+        if route.query is not None:
+            schemas.pop(route.query.__name__, None)  # spelled out as parameters
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "windlass", "version": version, "description": _DESCRIPTION},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def plain_path(path: str) -> str:
+    """Spell a path as OpenAPI does, without the router's converters.
+
+    >>> plain_path("/v1/tasks/{id}/files/{name:path}")
+    '/v1/tasks/{id}/files/{name}'
+    """
+    return _CONVERTER.sub(r"{\1}", path)
+
+
+def _shapes(routes: Iterable[Route]) -> Iterable[Any]:
+    yield Problem
+    for route in routes:
+        yield from (shape for shape in (route.request, route.query) if shape is not None)
+        yield from (response.shape for response in route.responses.values() if response.shape not in (None, str))
+
+
+def _schemas(routes: Sequence[Route]) -> Document:
+    _, schemas = msgspec.json.schema_components(list(dict.fromkeys(_shapes(routes))), ref_template=_REF)
+    return schemas
+
+
+def _operation(route: Route, schemas: Mapping[str, Any]) -> Document:
+    operation: Document = {
+        "operationId": "_".join([route.method.lower(), *re.findall(r"\w+", plain_path(route.path))]),
+        "summary": route.summary,
+        "tags": [_tag(route)],
+        "x-scope": route.scope.value,
+        "parameters": [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)],
+        "responses": {
+            **{str(status): _response(response) for status, response in route.responses.items()},
+            **{str(status): _problem(status) for status in _problem_statuses(route)},
+        },
+    }
+    if route.request is not None:
+        content: Document = {"schema": {"$ref": _REF.format(name=route.request.__name__)}}
+        if route.examples:
+            content["examples"] = {name: {"value": value} for name, value in route.examples.items()}
+        operation["requestBody"] = {"required": not route.may_be_empty, "content": {"application/json": content}}
+    return operation
+
+
+def _tag(route: Route) -> str:
+    return "tasks" if route.path.startswith("/v1/tasks") else "system"
+
+
+def _path_parameters(route: Route) -> Iterable[Document]:
+    for name in re.findall(r"\{(\w+)", route.path):
+        description = _PATH_PARAMETERS[name]
+        yield {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+
+
+def _query_parameters(route: Route, schemas: Mapping[str, Any]) -> Iterable[Document]:
+    if route.query is None or route.query is NoQuery:
+        return
+    for name, schema in schemas[route.query.__name__]["properties"].items():
+        yield {"name": name, "in": "query", "schema": _without_null(schema)}
+
+
+def _without_null(schema: Document) -> Document:
+    """A parameter that is left out is not null: it is not there."""
+    variants = [variant for variant in schema.get("anyOf", []) if variant.get("type") != "null"]
+    return variants[0] if len(variants) == 1 else schema
+
+
+def _header_parameters(route: Route) -> Iterable[Document]:
+    for header in route.headers:
+        said = {"description": header.summary, "example": header.example}
+        yield {"name": header.name, "in": "header", "schema": {"type": "string"}, **said}
+
+
+def _response(response: Response) -> Document:
+    document: Document = {"description": response.summary}
+    if response.media:
+        document["content"] = {response.media: {"schema": _schema(response)}}
+    return document
+
+
+def _schema(response: Response) -> Document:
+    if response.media == "application/octet-stream":
+        return {}
+    if response.shape is str:
+        return {"type": "string"}
+    return {} if response.shape is None else {"$ref": _REF.format(name=response.shape.__name__)}
+
+
+def _problem_statuses(route: Route) -> list[int]:
+    """Say which errors follow from what a route takes, besides those that only it has."""
+    statuses = {421, 500, *route.problems}
+    if route.method not in ("GET", "HEAD"):
+        statuses.add(403)
+    if route.request is not None:
+        statuses |= {400, 408, 413, 415, 422}
+    if route.query is not None:
+        statuses.add(422)
+    if "{" in route.path:
+        statuses.add(404)
+    return sorted(statuses - route.responses.keys())
+
+
+def _problem(status: int) -> Document:
+    codes = [f"`{code}`" for code, (known, _) in STATUSES.items() if known == status]
+    description = f"{HTTPStatus(status).phrase}: {', '.join(codes)}"
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}}}

@@ -1,0 +1,128 @@
+"""HTTP/1.1 on a connection, with the bounds that the parser under it lacks: sizes, counts, and time to say it.
+
+Answers what is no request; everything else goes to the app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from windlass.errors import WindlassError
+from windlass.wire.codec import encode_view
+from windlass.wire.problems import MEDIA_TYPE, problem_of
+
+# Source: the figures that servers in front of others commonly set.
+TARGET_BYTES: Final = 8 * 1024
+HEADER_BYTES: Final = 8 * 1024
+HEAD_BYTES: Final = 32 * 1024
+HEADERS_MAX: Final = 100
+HEAD_RECEIPT_S: Final = 10.0
+"""From the connection, or the end of the answer before, to the end of the headers."""
+
+
+class _Refused(Exception):
+    """Ends the parsing; the reason is kept beside."""
+
+
+class StrictProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _refusal: WindlassError | None = None
+    _deadline: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
+    _headers_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Begin, with a deadline for the first request."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what has come."""
+        super().data_received(data)
+        # LIMIT: the parser keeps a header that has no end, and calls nobody before its end.
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES + TARGET_BYTES and not self.transport.is_closing():
+                self._refusal = _headers_too_large()
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = self._headers_bytes = 0
+        if self._deadline is None:
+            self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Take in the target or a part of it."""
+        super().on_url(url)
+        if len(self.url) > TARGET_BYTES:
+            self._refuse(WindlassError(f"a target may have {TARGET_BYTES:,} bytes", code="target_too_long"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header."""
+        super().on_header(name, value)
+        size = len(name) + len(value)
+        self._headers_bytes += size
+        if size > HEADER_BYTES or self._headers_bytes > HEAD_BYTES or len(self.headers) > HEADERS_MAX:
+            self._refuse(_headers_too_large())
+
+    def on_headers_complete(self) -> None:
+        """Give the request to the app."""
+        self._in_head = False
+        self._forget_deadline()
+        if not self.url.startswith(b"/"):
+            # A whole URL names a host of its own, and nobody would check it.
+            self._refuse(WindlassError("name a path of this server: /…", code="bad_request"))
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong with the request, and end the connection."""
+        error = self._refusal or WindlassError(msg, code="bad_request")
+        problem = problem_of(error, request_id=secrets.token_hex(8))
+        body = encode_view(problem)
+        head = (
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nx-content-type-options: nosniff\r\n"
+            f"cache-control: no-store\r\nx-request-id: {problem.request_id}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(STATUS_LINE[problem.status] + head.encode("ascii") + body)
+        self.transport.close()
+
+    def _refuse(self, error: WindlassError) -> None:
+        self._refusal = error
+        raise _Refused
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_RECEIPT_S, self._give_up)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self._refusal = WindlassError(
+                f"the request's headers were not there after {HEAD_RECEIPT_S:g} s", code="request_timeout"
+            )
+            self.send_400_response("")
+
+
+def _headers_too_large() -> WindlassError:
+    return WindlassError(
+        f"a request may have {HEADERS_MAX} headers, {HEADER_BYTES:,} bytes each and {HEAD_BYTES:,} in all",
+        code="headers_too_large",
+    )

@@ -1,0 +1,184 @@
+"""Tasks over HTTP: submit, read, list, wait, and what an operator does to them.
+
+Parses, asks the engine, renders; holds no rule of tasks.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from windlass.contracts.tasks import TaskRef
+from windlass.core import limits
+from windlass.core.query import Order, TaskQuery, decode_cursor, encode_cursor
+from windlass.core.state import State
+from windlass.core.task import Task
+from windlass.errors import ConflictError, InputError
+from windlass.http.call import Call
+from windlass.http.reply import Headers, Reply, json_reply, raw_reply
+from windlass.http.v1.submission import check_cancel, read_submission
+from windlass.wire.codec import encode_json
+from windlass.wire.v1 import CancelRequest, EmptyRequest, Name, TaskList, TaskView, view_progress, view_task
+
+_RETRY_AFTER_MAX_S: Final = 60
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks, in which order, and how many."""
+
+    state: State | None = None
+    kind: Name | None = None
+    queue: Name | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS)] | None = None
+    tag: Annotated[str, Meta(max_length=limits.TAG_CHARS + 65, description="`name:value`")] | None = None
+    order: Order = Order.NEWEST
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE_DEFAULT
+    cursor: Annotated[str, Meta(max_length=256, description="`next_cursor` of the page before")] | None = None
+
+
+class WaitQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how many seconds to wait for the next change."""
+
+    wait: Annotated[float, Meta(ge=0, le=limits.WAIT_MAX_S)] = 0
+
+
+async def submit(call: Call) -> Reply:
+    """Take a task in; with `Prefer: wait=N` give it its time to end."""
+    submission = read_submission(await call.json(), now=call.services.clock.now())
+    wait_s = _preferred_wait(call)
+    task, is_new = await call.engine.submit(submission)
+    # What has just been stored needs no reading back.
+    payload = encode_json(submission.payload) if is_new else None
+    if wait_s and not task.state.has_ended:
+        ended = await call.wait(call.engine.wait_for_end(task.id, timeout_s=wait_s))
+        task = ended or await call.engine.get(task.id)
+    headers: Headers = [(b"location", f"/v1/tasks/{task.id}".encode())]
+    if wait_s is not None:
+        headers.append((b"preference-applied", b"wait=%d" % wait_s))
+    is_done = not is_new or (wait_s is not None and task.state.has_ended)
+    return json_reply(200 if is_done else 202, await _single(call, task, payload), headers)
+
+
+async def page(call: Call) -> Reply:
+    """Give a page of tasks."""
+    query = call.query(ListQuery)
+    found = await call.engine.page(
+        TaskQuery(
+            state=query.state,
+            kind=query.kind,
+            queue=query.queue,
+            key=query.key,
+            tag=None if query.tag is None else _tag(query.tag),
+            order=query.order,
+            limit=query.limit,
+            after=None if query.cursor is None else decode_cursor(query.cursor, query.order),
+        )
+    )
+    now = call.services.clock.now()
+    views = [view_task(task, now=now, waiting=call.engine.waiting(task)) for task in found.tasks]
+    cursor = None if found.after is None else encode_cursor(query.order, found.after)
+    return json_reply(200, TaskList(tasks=views, next_cursor=cursor))
+
+
+async def show(call: Call) -> Reply:
+    """Give a task; with `wait`, its next change if one comes in time."""
+    query = call.query(WaitQuery)
+    ref = call.task_ref()
+    seen = call.if_none_match()
+    task = None
+    if query.wait:
+        versions = [int(tag) for tag in seen if tag.isascii() and tag.isdigit() and len(tag) < 19]
+        waiting = call.engine.wait_for_change(ref, version=max(versions, default=None), timeout_s=query.wait)
+        task = await call.wait(waiting)
+    task = task or await call.engine.get(ref)
+    headers: Headers = [(b"etag", b'W/"%d"' % task.version)]
+    if not seen.isdisjoint({str(task.version), "*"}):
+        return Reply(304, headers=headers)
+    return json_reply(200, await _single(call, task), headers)
+
+
+async def cancel(call: Call) -> Reply:
+    """Cancel a task, or have it stopped."""
+    request = await call.struct(CancelRequest)
+    check_cancel(request)
+    task = await call.engine.cancel(call.task_ref(), reason=request.reason, grace_s=request.grace_s)
+    return json_reply(200 if task.state.has_ended else 202, await _single(call, task))
+
+
+async def retry(call: Call) -> Reply:
+    """Queue an ended task again."""
+    return await _operate(call, call.engine.retry)
+
+
+async def hold(call: Call) -> Reply:
+    """Keep a queued task from starting."""
+    return await _operate(call, call.engine.hold)
+
+
+async def release(call: Call) -> Reply:
+    """Let a held task start."""
+    return await _operate(call, call.engine.release)
+
+
+async def result(call: Call) -> Reply:
+    """Give what a task has returned.
+
+    Raises:
+        ConflictError: `task_failed`, `task_cancelled`.
+    """
+    task = await call.engine.get(call.task_ref())
+    match task.state:
+        case State.SUCCEEDED:
+            return raw_reply(200, await call.engine.result(task) or b"null")
+        case State.FAILED:
+            why = f": {task.error.message}" if task.error is not None else ""
+            raise ConflictError(f"the task has failed{why}", code="task_failed", task=task, reason=task.reason)
+        case State.CANCELLED:
+            why = f": {task.cancel_reason}" if task.cancel_reason else ""
+            raise ConflictError(f"the task was cancelled{why}", code="task_cancelled", task=task, reason=task.reason)
+        case State.QUEUED | State.RUNNING:
+            view = view_task(task, now=call.services.clock.now(), waiting=call.engine.waiting(task))
+            return json_reply(202, view, [(b"retry-after", b"%d" % _ask_again_s(call, task))])
+
+
+async def _operate(call: Call, act: Callable[[TaskRef], Awaitable[Task]]) -> Reply:
+    await call.struct(EmptyRequest)
+    return json_reply(200, await _single(call, await act(call.task_ref())))
+
+
+async def _single(call: Call, task: Task, payload: bytes | None = None) -> TaskView:
+    """Show everything of `task`."""
+    if payload is None:
+        payload = await call.engine.payload(task)
+    result = await call.engine.result(task) if task.state is State.SUCCEEDED else None
+    now = call.services.clock.now()
+    return view_task(task, now=now, waiting=call.engine.waiting(task), payload=payload, result=result)
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name:
+        raise InputError("a tag is asked for as name:value", code="invalid_value", pointer="/tag")
+    return name, value
+
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
+
+
+def _preferred_wait(call: Call) -> int | None:
+    """Read how long the client would wait (RFC 7240 § 4.3); what is no such preference is passed over."""
+    found = _WAIT.search(call.header(b"prefer") or "")
+    return min(int(found.group(1)), int(limits.WAIT_MAX_S)) if found else None
+
+
+def _ask_again_s(call: Call, task: Task) -> int:
+    """Guess when the task will have ended, as far as anybody can know."""
+    now = call.services.clock.now()
+    progress = view_progress(task, now=now)
+    ends_at = progress.eta if progress is not None and progress.eta is not None else task.run_at
+    return min(_RETRY_AFTER_MAX_S, max(1, math.ceil((ends_at - now).total_seconds())))

@@ -1,0 +1,89 @@
+"""Where the memory store keeps queued tasks, so that a claim looks at none but those it may start.
+
+Holds numbers and their order, never tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+from windlass.core.state import State
+from windlass.core.task import Task
+from windlass.store.fairness import Urgency
+from windlass.store.instants import to_micros
+
+Lane = tuple[str, str, bool]
+"""Queue, kind, and whether the task must run solo."""
+
+
+class Lines:
+    """Ready tasks by lane, and tasks that only wait for their time.
+
+    A heap's entry counts only while the dictionary beside it says the same: taking a task out of the middle is
+    forgetting it there, and its entry is dropped when it comes up.
+    """
+
+    def __init__(self) -> None:
+        self._heaps: dict[Lane, list[Urgency]] = {}
+        self._ready: dict[int, tuple[Lane, Urgency]] = {}
+        self._by_time: list[tuple[int, int]] = []
+        self._scheduled: dict[int, tuple[int, Lane, Urgency]] = {}
+
+    def put(self, task: Task, now: int) -> None:
+        """Bring the place of `task` up to date with its state; `now` in microseconds."""
+        self._ready.pop(task.number, None)
+        self._scheduled.pop(task.number, None)
+        if task.state is not State.QUEUED or task.held:
+            return
+        run_at = to_micros(task.run_at)
+        lane = (task.queue, task.kind, task.solo)
+        urgency = (-task.priority, run_at, task.number)
+        if run_at <= now:
+            self._make_ready(lane, urgency)
+        else:
+            self._scheduled[task.number] = (run_at, lane, urgency)
+            heappush(self._by_time, (run_at, task.number))
+
+    def promote(self, now: int, *, limit: int) -> None:
+        """Make ready at most `limit` of the tasks that are due at `now`, the earliest first."""
+        for _ in range(limit):
+            due_at = self.next_due_at()
+            if due_at is None or due_at > now:
+                return
+            _, number = heappop(self._by_time)
+            _, lane, urgency = self._scheduled.pop(number)
+            self._make_ready(lane, urgency)
+
+    def next_due_at(self) -> int | None:
+        """Say when the earliest task that only waits for its time is due, in microseconds."""
+        while self._by_time:
+            run_at, number = self._by_time[0]
+            entry = self._scheduled.get(number)
+            if entry is not None and entry[0] == run_at:
+                return run_at
+            heappop(self._by_time)
+        return None
+
+    def lanes(self) -> Iterator[Lane]:
+        """Name all lanes that have ever held a task."""
+        return iter(self._heaps)
+
+    def head(self, lane: Lane) -> Urgency | None:
+        """Say how urgent the first ready task of `lane` is; None when there is none."""
+        heap = self._heaps[lane]
+        while heap:
+            if self._ready.get(heap[0][2]) == (lane, heap[0]):
+                return heap[0]
+            heappop(heap)
+        return None
+
+    def take(self, lane: Lane) -> int:
+        """Take the first ready task of `lane` out; only after `head` has seen it."""
+        _, _, number = heappop(self._heaps[lane])
+        del self._ready[number]
+        return number
+
+    def _make_ready(self, lane: Lane, urgency: Urgency) -> None:
+        self._ready[urgency[2]] = (lane, urgency)
+        heappush(self._heaps.setdefault(lane, []), urgency)

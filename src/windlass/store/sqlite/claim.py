@@ -1,0 +1,124 @@
+"""Promoting what is due and claiming what free slots can take, on a transaction that is open.
+
+Walks lanes, never tasks: what waits behind the first ones, or for another time or worker, is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from datetime import datetime
+
+from windlass.contracts.clock import Ids
+from windlass.contracts.tasks import Claimed, Wanted
+from windlass.core.limits import PROMOTE_ROWS
+from windlass.core.state import EventName
+from windlass.core.task import FileRow
+from windlass.store.fairness import Pick, Urgency, pick
+from windlass.store.instants import from_micros, to_micros
+from windlass.store.moves import Change, started
+from windlass.store.sqlite import statements as sql
+from windlass.store.sqlite.connections import change_each
+from windlass.store.sqlite.driver import Connection, Row
+from windlass.store.sqlite.lanes import Lanes
+from windlass.store.sqlite.rows import ORDINAL, PAYLOAD, file_of, task_of, token_blob
+from windlass.store.sqlite.turn import TurnWriter
+
+
+def promote(connection: Connection, *, now: datetime) -> datetime | None:
+    """Make ready what is due at `now`, as much as one turn may; say when the next is due that is not ready."""
+    micros = to_micros(now)
+    due_at = _next_due_at(connection)
+    if due_at is not None and due_at <= micros:
+        connection.execute(sql.PROMOTE, (micros, PROMOTE_ROWS))
+        due_at = _next_due_at(connection)
+    return None if due_at is None else from_micros(due_at)
+
+
+def _next_due_at(connection: Connection) -> int | None:
+    row = connection.execute(sql.NEXT_DUE).fetchone()
+    return None if row is None else row[0]
+
+
+class SqliteLane:
+    """One lane as a claim sees it: its rows are stepped one ahead of what has been taken."""
+
+    def __init__(self, rows: Iterator[Row], *, queue: str, pool: str) -> None:
+        self.queue = queue
+        self.pool = pool
+        self._rows = rows
+        self._first = next(rows, None)
+
+    def head(self) -> Urgency | None:
+        """Say how urgent the first ready task is."""
+        row = self._first
+        return None if row is None else (-row[_PRIORITY], row[_RUN_AT], row[_NUMBER])
+
+    def take(self) -> Row:
+        """Take the first ready task out."""
+        row = self._first
+        assert row is not None
+        self._first = next(self._rows, None)
+        return row
+
+
+_NUMBER, _RUN_AT, _PRIORITY = 0, 6, 8
+_ATTEMPT = 15
+
+
+class Claimer:
+    """Claims for one turn, after its writes."""
+
+    def __init__(self, connection: Connection, lanes: Lanes, writer: TurnWriter, *, ids: Ids) -> None:
+        self._connection = connection
+        self._lanes = lanes
+        self._writer = writer
+        self._ids = ids
+
+    def claim(self, wanted: Wanted, *, now: datetime, served: str | None) -> tuple[Sequence[Claimed], str | None]:
+        """Start what `wanted` has room for; `served` is the queue that started the last task, before and after."""
+        if not any(slots > 0 for slots in wanted.slots.values()):
+            return [], served
+        with ExitStack() as cursors:
+            picks = list(pick(self._ready_lanes(wanted, cursors), wanted.slots, served=served))
+        if not picks:
+            return [], served
+        claimed = [self._start(choice, now) for choice in picks]
+        at = to_micros(now)
+        starts = [(start.task.number, token_blob(start.task.token), at) for start in claimed if start.task.token]
+        change_each(self._connection, sql.START, starts)
+        return claimed, picks[-1].queue
+
+    def _ready_lanes(self, wanted: Wanted, cursors: ExitStack) -> Iterator[SqliteLane]:
+        """Open the lanes that have ready tasks of a kind and in a pool that `wanted` has room for."""
+        for (lane,) in self._connection.execute(sql.READY_LANES).fetchall():
+            queue, kind = self._lanes.name(lane)
+            for solo, pool in enumerate(wanted.pools.get(kind, ())):
+                slots = wanted.slots.get(pool, 0)
+                if slots > 0:
+                    rows = cursors.enter_context(
+                        closing(self._connection.execute(sql.READY_TASKS, (lane, solo, slots)))
+                    )
+                    yield SqliteLane(rows, queue=queue, pool=pool)
+
+    def _start(self, choice: Pick[Row], now: datetime) -> Claimed:
+        row = choice.candidate
+        task = started(task_of(row), token=self._ids.token(), at=now)
+        self._writer.record(
+            Change(task=task, event=EventName.STARTED, at=now, token=task.token), ordinal=row[ORDINAL] + 1
+        )
+        is_first = row[_ATTEMPT] == 0
+        return Claimed(
+            task=task,
+            pool=choice.pool,
+            payload=row[PAYLOAD],
+            checkpoint=None if is_first else self._checkpoint(task.number),
+            files=[] if is_first else self._files(task.number),
+        )
+
+    def _checkpoint(self, number: int) -> bytes | None:
+        row = self._connection.execute(sql.CHECKPOINT, (number,)).fetchone()
+        return None if row is None else row[0]
+
+    def _files(self, number: int) -> list[FileRow]:
+        return [file_of(row) for row in self._connection.execute(sql.FILES, (number,))]

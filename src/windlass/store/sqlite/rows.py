@@ -1,0 +1,176 @@
+"""How tasks, files and events lie in rows, and back. Knows columns and their order; runs no SQL."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from windlass.core.backoff import RetryPolicy
+from windlass.core.ids import TaskId, Token
+from windlass.core.state import EventName, Reason, Recovery, State
+from windlass.core.task import Error, Event, FileRow, NewTask, Progress, Task
+from windlass.store.instants import from_micros, to_micros
+from windlass.store.sqlite.driver import Row
+from windlass.wire.codec import decode_json, encode_json
+
+
+def id_blob(task_id: str) -> bytes:
+    """Give the 16 bytes of a UUID in canonical spelling."""
+    return bytes.fromhex(task_id.replace("-", ""))
+
+
+def blob_id(blob: bytes) -> TaskId:
+    """Spell the UUID of 16 bytes."""
+    digits = blob.hex()
+    return TaskId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
+
+
+def token_blob(token: Token) -> bytes:
+    """Give the 16 bytes of a token."""
+    return bytes.fromhex(token)
+
+
+def optional_micros(at: datetime | None) -> int | None:
+    """Count the microseconds of an instant, if there is one."""
+    return None if at is None else to_micros(at)
+
+
+def json_text(value: Any) -> str | None:
+    """Spell a value as JSON, unless it is None."""
+    return None if value is None else encode_json(value).decode()
+
+
+def spec_row(number: int, new: NewTask) -> Row:
+    """Lay out what a task was submitted with, as `INSERT_SPEC` takes it."""
+    return (
+        number,
+        new.kind,
+        to_micros(new.created_at),
+        new.key,
+        new.origin,
+        new.fingerprint,
+        new.name,
+        new.description,
+        json_text(new.tags or None),
+        new.max_attempts,
+        _retry_text(new.retry),
+        new.recovery,
+        new.timeout_s,
+        new.payload,
+    )
+
+
+def task_of(row: Row) -> Task:
+    """Read a row of the view of whole tasks."""
+    (number, blob, kind, queue, state, created_at, run_at, reason, priority) = row[:9]
+    (key, origin, fingerprint, name, description, tags) = row[9:15]
+    (attempt, charged, max_attempts, lost, interrupted, held, solo, retry, recovery, timeout_s) = row[15:25]
+    (grace_s, token, started_at, finished_at, run_s) = row[25:30]
+    (cancel_requested_at, cancel_reason, cancel_outcome, progress, error, version) = row[30:36]
+    return Task(
+        number=number,
+        id=blob_id(blob),
+        kind=kind,
+        queue=queue,
+        state=State(state),
+        created_at=from_micros(created_at),
+        run_at=from_micros(run_at),
+        reason=None if reason is None else Reason(reason),
+        priority=priority,
+        key=key,
+        origin=origin,
+        fingerprint=fingerprint,
+        name=name,
+        description=description,
+        tags={} if tags is None else decode_json(tags),
+        attempt=attempt,
+        charged=charged,
+        max_attempts=max_attempts,
+        lost=lost,
+        interrupted=interrupted,
+        held=held == 1,
+        solo=solo == 1,
+        retry=_retry_of(retry),
+        recovery=Recovery(recovery),
+        timeout_s=timeout_s,
+        grace_s=grace_s,
+        token=None if token is None else Token(token.hex()),
+        started_at=_instant(started_at),
+        finished_at=_instant(finished_at),
+        run_s=run_s,
+        cancel_requested_at=_instant(cancel_requested_at),
+        cancel_reason=cancel_reason,
+        cancel_outcome=cancel_outcome,
+        progress=None if progress is None else msgspec.convert(decode_json(progress), Progress),
+        error=None if error is None else msgspec.convert(decode_json(error), Error),
+        version=version,
+    )
+
+
+ORDINAL = 36
+"""Where a row of the view of whole tasks says how many events the task has."""
+
+PAYLOAD = 39
+"""Where a ready task's row has its payload, after the columns of the view."""
+
+
+def file_row(number: int, file: FileRow) -> Row:
+    """Lay out a file as `KEEP_FILE` takes it."""
+    return (number, *msgspec.structs.astuple(file))
+
+
+def file_of(row: Row) -> FileRow:
+    """Read a row of `FILES`, whose columns are the fields in their order."""
+    return FileRow(**dict(zip(FileRow.__struct_fields__, row, strict=True)))
+
+
+def event_row(event: Event) -> Row:
+    """Lay out an event as `INSERT_EVENT` takes it."""
+    return (
+        event.seq,
+        event.number,
+        event.ordinal,
+        to_micros(event.at),
+        event.name,
+        event.state,
+        event.attempt,
+        event.reason,
+        None if event.token is None else token_blob(event.token),
+        json_text(event.data),
+    )
+
+
+def event_of(row: Row) -> Event:
+    """Read a row of the view of whole events."""
+    (seq, number, blob, kind, ordinal, at, name, state, attempt, reason, token, data) = row
+    return Event(
+        seq=seq,
+        number=number,
+        task_id=blob_id(blob),
+        kind=kind,
+        ordinal=ordinal,
+        at=from_micros(at),
+        name=EventName(name),
+        state=State(state),
+        attempt=attempt,
+        reason=None if reason is None else Reason(reason),
+        token=None if token is None else Token(token.hex()),
+        data=None if data is None else decode_json(data),
+    )
+
+
+def _instant(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+@lru_cache(maxsize=256)
+def _retry_text(policy: RetryPolicy) -> str:
+    return encode_json(policy).decode()
+
+
+@lru_cache(maxsize=256)
+def _retry_of(text: str) -> RetryPolicy:
+    return msgspec.convert(decode_json(text.encode()), RetryPolicy)

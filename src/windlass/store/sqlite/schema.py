@@ -1,0 +1,44 @@
+"""Bringing a SQLite file's schema up to date, or refusing the file untouched. What the steps are, `migrate` knows."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from windlass.errors import SchemaMismatch
+from windlass.store.migrate import load_migrations, pending
+from windlass.store.sqlite import statements as sql
+from windlass.store.sqlite.connections import open_reader, transaction
+from windlass.store.sqlite.driver import Connection
+
+PACKAGE = "windlass.store.sqlite"
+
+
+def check(path: Path) -> None:
+    """Refuse a file that is not ours or not of a version we know, without a byte of it changing.
+
+    Raises:
+        SchemaMismatch: says which version the file has and which this program knows.
+    """
+    if path.exists() and path.stat().st_size > 0:
+        with closing(open_reader(path)) as connection:
+            pending(load_migrations(PACKAGE), _recorded(connection))
+
+
+def upgrade(connection: Connection) -> None:
+    """Take the steps that the file lacks, each in a transaction of its own: a crash leaves it between two."""
+    for migration in pending(load_migrations(PACKAGE), _recorded(connection)):
+        with transaction(connection):
+            connection.execute(sql.CREATE_MIGRATIONS)
+            connection.execute(migration.sql)
+            connection.execute(sql.RECORD_MIGRATION, (migration.version, migration.name, migration.checksum))
+
+
+def _recorded(connection: Connection) -> dict[int, str]:
+    """Read which steps the file has taken; none when it is empty."""
+    tables = {name for (name,) in connection.execute(sql.TABLES)}
+    if not tables:
+        return {}
+    if "migrations" not in tables:
+        raise SchemaMismatch("the file holds tables, but none of windlass: give it another path. It was not touched")
+    return dict(connection.execute(sql.MIGRATIONS))

@@ -1,0 +1,60 @@
+"""The embedded store: one SQLite file in a data directory that one server owns. Ties its ports together, no more."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from windlass.contracts.clock import Ids
+from windlass.store.sqlite.connections import check_library
+from windlass.store.sqlite.database import Database
+from windlass.store.sqlite.events import SqliteEvents
+from windlass.store.sqlite.lock import DirectoryLock
+from windlass.store.sqlite.registry import SqliteRegistry
+from windlass.store.sqlite.tasks import SqliteTasks
+
+DATABASE_FILE: Final = "windlass.db"
+
+
+class SqliteStore:
+    """A store in a file, open; see `open_sqlite`."""
+
+    def __init__(self, database: Database, lock: DirectoryLock, ids: Ids) -> None:
+        self.tasks = SqliteTasks(database, ids)
+        self.events = SqliteEvents(database)
+        self.registry = SqliteRegistry(database)
+        self._database = database
+        self._lock = lock
+
+    async def close(self) -> None:
+        """Finish what is under way, checkpoint, let go of the file and then of the directory. Idempotent."""
+        try:
+            await self._database.close()
+        finally:
+            self._lock.release()
+
+
+async def open_sqlite(data: Path, *, ids: Ids) -> SqliteStore:
+    """Open the store in the directory `data`, making either where needed.
+
+    Raises:
+        ConfigError: the directory cannot be used, or the SQLite that is installed must not be.
+        StoreUnavailable: another process owns the directory.
+        SchemaMismatch: another version of windlass wrote the file. It was not touched.
+        StoreError: the file cannot be opened, or not safely.
+    """
+    check_library(apsw.sqlite_lib_version())
+    lock = await asyncio.to_thread(DirectoryLock, data)
+    database = Database(data / DATABASE_FILE)
+    try:
+        await database.open()
+    except BaseException:
+        try:
+            await database.close()
+        finally:
+            lock.release()
+        raise
+    return SqliteStore(database, lock, ids)

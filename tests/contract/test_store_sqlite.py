@@ -1,0 +1,370 @@
+"""What only a store in a file can promise: that it is still there, is nobody else's, and as safe as SQLite can be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import apsw
+import pytest
+from store_cases import Bench
+from store_ids import SeededIds
+
+from windlass.contracts.tasks import Hold, RequestCancel, Submit
+from windlass.core.query import Order, TaskQuery
+from windlass.core.state import State
+from windlass.errors import ConfigError, SchemaMismatch, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
+from windlass.store.open import open_store
+from windlass.store.sqlite import connections, schema
+from windlass.store.sqlite import statements as sql
+from windlass.store.sqlite.connections import check_library, open_reader, open_writer, transaction, translated
+from windlass.store.sqlite.database import Database
+from windlass.store.sqlite.store import DATABASE_FILE, SqliteStore, open_sqlite
+
+pytestmark = pytest.mark.anyio
+
+
+async def reopened(bench: Bench, data: Path) -> Bench:
+    return Bench(await open_store("sqlite", data=data, ids=bench.ids), bench.ids)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Bench]:
+    ids = SeededIds()
+    store = await open_store("sqlite", data=tmp_path, ids=ids)
+    try:
+        yield Bench(store, ids)
+    finally:
+        await store.close()
+
+
+def database_of(bench: Bench) -> Database:
+    assert isinstance(bench.store, SqliteStore)
+    return bench.store._database
+
+
+async def fill(bench: Bench) -> None:
+    """Leave a task in every state."""
+    await bench.turn(*[Submit(bench.new(key=f"k{n}", tags={"n": str(n)})) for n in range(6)])
+    claimed = await bench.claim(shared=2)
+    await bench.turn(
+        bench.settle(claimed[0].task), RequestCancel(3, bench.now), Hold(4, bench.now), Submit(bench.new(delay_s=60))
+    )
+
+
+# ── durability ─────────────────────────────────────────────────────
+
+
+async def test_everything_is_there_after_a_close(bench: Bench, tmp_path: Path) -> None:
+    await fill(bench)
+    before = await bench.dump()
+    await bench.store.close()
+    assert not (tmp_path / f"{DATABASE_FILE}-wal").exists()
+    again = await reopened(bench, tmp_path)
+    try:
+        assert await again.dump() == before
+        assert (await again.submit()).number == len(before["tasks"]) + 1
+    finally:
+        await again.store.close()
+
+
+async def test_everything_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("store_victim.py")
+    async with await anyio.open_process([sys.executable, str(program), str(tmp_path)], stderr=None) as victim:
+        assert victim.stdout is not None
+        said = b""
+        while said.count(b"\n") < 20:
+            said += await victim.stdout.receive()
+        victim.kill()
+    acknowledged = int(said.splitlines()[19])
+    ids = SeededIds(9)
+    bench = Bench(await open_store("sqlite", data=tmp_path, ids=ids), ids)
+    try:
+        log = await bench.store.events.log()
+        assert [event.seq for event in log] == list(range(1, len(log) + 1))
+        assert len(log) >= acknowledged
+        tasks = (await bench.store.tasks.page(TaskQuery(order=Order.OLDEST, limit=500))).tasks
+        assert [task.state for task in tasks] == [(await bench.history(task.number))[-1].state for task in tasks]
+        assert len(await bench.store.tasks.running(after=0, limit=500)) == sum(e.name == "started" for e in log)
+    finally:
+        await bench.store.close()
+
+
+async def test_an_undone_turn_leaves_nothing_and_the_next_one_works(bench: Bench) -> None:
+    await bench.submit()
+    before = await bench.dump()
+    with pytest.raises(StoreError):
+        await bench.turn(Submit(bench.new(queue="new")), Submit(bench.new(payload=None)))
+    assert await bench.dump() == before
+    assert (await bench.submit(queue="new")).number == 2
+    assert [event.seq for event in await bench.store.events.log()] == [1, 2]
+
+
+# ── ownership ──────────────────────────────────────────────────────
+
+
+async def test_a_second_opener_is_told_which_process_owns_the_directory(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match=rf"process {os.getpid()}\b.*another data directory"):
+        await open_sqlite(tmp_path, ids=bench.ids)
+    assert (await bench.submit()).number == 1
+
+
+async def test_a_closed_store_leaves_the_directory_to_the_next(bench: Bench, tmp_path: Path) -> None:
+    await bench.store.close()
+    again = await reopened(bench, tmp_path)
+    await again.store.close()
+
+
+async def test_a_directory_that_cannot_be_used_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"data: .*/file cannot be used"):
+        await open_sqlite(tmp_path / "file", ids=SeededIds())
+
+
+async def test_a_store_that_did_not_open_lets_go_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / DATABASE_FILE).write_bytes(b"this is no database" * 100)
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt):
+            await open_sqlite(tmp_path, ids=SeededIds())
+
+
+# ── schema ─────────────────────────────────────────────────────────
+
+
+def digest(data: Path) -> str:
+    return hashlib.sha256((data / DATABASE_FILE).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("INSERT INTO migrations VALUES (99, 'later', 'x', 0)", "has schema version 99; this program knows up to 1"),
+        ("UPDATE migrations SET checksum = 'x'", r"step 1 \(tasks\) is not the one this program knows"),
+        ("DROP TABLE migrations", "tables, but none of windlass"),
+    ],
+)
+async def test_a_schema_we_do_not_know_is_refused_untouched(
+    bench: Bench, tmp_path: Path, change: str, message: str
+) -> None:
+    await fill(bench)
+    await bench.store.close()
+    with closing(apsw.Connection(str(tmp_path / DATABASE_FILE))) as connection:
+        connection.execute(change)
+    before = digest(tmp_path)
+    with pytest.raises(SchemaMismatch, match=message):
+        await reopened(bench, tmp_path)
+    assert digest(tmp_path) == before
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = schema.load_migrations(schema.PACKAGE)
+    broken = type(known[0])(version=2, name="broken", sql="CREATE TABLE x (a); SELECT nonsense", checksum="x")
+    with closing(open_writer(tmp_path / DATABASE_FILE)) as connection:
+        monkeypatch.setattr(schema, "load_migrations", lambda _: [*known, broken])
+        with pytest.raises(apsw.SQLError):
+            schema.upgrade(connection)
+        tables = {name for (name,) in connection.execute(sql.TABLES)}
+        assert "tasks" in tables
+        assert "x" not in tables
+        monkeypatch.undo()
+        schema.upgrade(connection)
+        assert len(connection.execute(sql.MIGRATIONS).fetchall()) == 1
+
+
+# ── settings ───────────────────────────────────────────────────────
+
+
+async def test_every_commit_is_synced_and_nothing_is_mapped(bench: Bench) -> None:
+    def look(connection: Any) -> list[Any]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "mmap_size", "wal_autocheckpoint")
+        return [connection.pragma(name) for name in names] + [connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1)]
+
+    assert await database_of(bench).write(look) == ["wal", 2, 1, 0, connections.CHECKPOINT_PAGES, 1]
+
+
+def test_a_database_that_will_not_sync_every_commit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_set", lambda connection, name, value: 1)
+    with pytest.raises(StoreError, match=r"synchronous at 1 .* without 2"):
+        open_writer(tmp_path / "x.db")
+
+
+async def test_readers_cannot_write_and_never_checkpoint(bench: Bench, tmp_path: Path) -> None:
+    with closing(open_reader(tmp_path / DATABASE_FILE)) as connection:
+        assert connection.pragma("wal_autocheckpoint") == 0
+        with pytest.raises(apsw.ReadOnlyError):
+            connection.execute("DELETE FROM tasks")
+
+
+def test_a_sqlite_that_can_corrupt_its_file_is_refused() -> None:
+    check_library("3.51.3")
+    check_library("3.60.0")
+    with pytest.raises(ConfigError, match=r"SQLite 3\.51\.2.*3\.51\.3 or newer"):
+        check_library("3.51.2")
+
+
+# ── errors ─────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (apsw.SQLITE_FULL, StoreFull),
+        (apsw.SQLITE_IOERR_WRITE, StoreCorrupt),
+        (apsw.SQLITE_CORRUPT, StoreCorrupt),
+        (apsw.SQLITE_NOTADB, StoreCorrupt),
+        (apsw.SQLITE_BUSY_SNAPSHOT, StoreUnavailable),
+        (apsw.SQLITE_LOCKED, StoreUnavailable),
+        (apsw.SQLITE_CONSTRAINT_UNIQUE, StoreError),
+    ],
+)
+def test_each_error_of_the_driver_means_one_of_ours(code: int, meaning: type[StoreError]) -> None:
+    assert type(translated(apsw.exception_for(code))) is meaning
+    assert type(translated(apsw.ThreadingViolationError("no result code"))) is StoreError
+
+
+async def test_nothing_is_acknowledged_after_the_first_sign_of_damage(bench: Bench) -> None:
+    def fail(_: Any) -> None:
+        raise apsw.exception_for(apsw.SQLITE_IOERR_FSYNC)
+
+    with pytest.raises(StoreCorrupt):
+        await database_of(bench).write(fail)
+    with pytest.raises(StoreCorrupt):
+        await bench.turn(Submit(bench.new()))
+    with pytest.raises(StoreCorrupt):
+        await bench.store.tasks.get(1)
+
+
+async def test_a_file_that_may_not_grow_is_full_and_works_again_when_it_may(bench: Bench) -> None:
+    def bound(pages: int) -> Any:
+        return lambda connection: connection.pragma("max_page_count", pages)
+
+    await bench.submit()
+    await database_of(bench).write(bound(1))
+    with pytest.raises(StoreFull):
+        await bench.turn(*[Submit(bench.new(payload=b"x" * 10_000)) for _ in range(5)])
+    await database_of(bench).write(bound(100_000))
+    assert (await bench.submit()).number == 2
+
+
+async def test_a_lock_that_another_program_keeps_makes_the_store_unavailable(bench: Bench, tmp_path: Path) -> None:
+    await database_of(bench).write(lambda connection: connection.set_busy_timeout(10))
+    with closing(apsw.Connection(str(tmp_path / DATABASE_FILE))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            await bench.submit()
+    assert (await bench.submit()).number == 1
+
+
+def test_a_transaction_that_sqlite_has_undone_itself_is_not_undone_again(tmp_path: Path) -> None:
+    with closing(open_writer(tmp_path / "x.db")) as connection:
+        with pytest.raises(apsw.SQLError, match="nonsense"), transaction(connection):
+            connection.execute("ROLLBACK; SELECT nonsense")
+        assert not connection.in_transaction
+
+
+# ── the guards below the code ──────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.FAILED])
+async def test_not_even_maintenance_can_bring_an_ended_task_back(bench: Bench, state: State) -> None:
+    running = await bench.run()
+    await bench.end(running.task)
+
+    def meddle(connection: Any) -> None:
+        connection.execute(
+            "UPDATE tasks SET state = ?1, token = iif(?1 = 'running', x'00', NULL), "
+            "finished_at = iif(?1 = 'failed', 1, NULL) WHERE number = 1",
+            (state.value,),
+        )
+
+    with pytest.raises(StoreError, match="left by a retry alone"):
+        await database_of(bench).write(meddle)
+    assert (await bench.task(1)).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "change", ["token = NULL", "state = 'queued'", "finished_at = 1", "held = 1", "ready = 1", "state = 'lost'"]
+)
+async def test_a_row_that_contradicts_itself_is_refused(bench: Bench, change: str) -> None:
+    await bench.run()
+    with pytest.raises(StoreError, match="CHECK"):
+        await database_of(bench).write(lambda connection: connection.execute(f"UPDATE tasks SET {change}"))
+
+
+def test_every_update_of_a_running_task_names_its_state_and_token() -> None:
+    updates = {name: text for name, text in vars(sql).items() if isinstance(text, str) and "UPDATE tasks" in text}
+    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "PROMOTE", "START"}
+    for name in ("SETTLE", "REPORT", "SAVE", "TOUCH"):
+        assert "WHERE number = ?1 AND state = 'running' AND token = ?2" in updates[name]
+    assert "WHERE number = ?1 AND version = ?2" in updates["AMEND"]
+    assert "WHERE number = ?1 AND state = 'queued' AND ready = 1" in updates["START"]
+
+
+# ── cost ───────────────────────────────────────────────────────────
+
+READING = {
+    name: text
+    for name, text in vars(sql).items()
+    if isinstance(text, str) and re.match(r"\s*(SELECT|UPDATE|WITH)", text) and re.search("tasks|specs|events", text)
+}
+GROWING = re.compile(r"SCAN (t|tasks|s|specs|e|endings|events|files|checkpoints)\b|TEMP B-TREE")
+FIRST_OF_INDEX = re.compile(r"SCAN tasks USING (COVERING )?INDEX (scheduled|ready)_tasks$")
+"""The first entry of a partial index, by `ORDER BY ... LIMIT 1`, is no scan of what lies behind it."""
+
+
+async def plan_of(bench: Bench, statement: str) -> list[str]:
+    values = (None,) * max((int(n) for n in re.findall(r"\?(\d+)", statement)), default=0)
+
+    def explain(connection: Any) -> list[str]:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+    return await database_of(bench).write(explain)
+
+
+@pytest.mark.parametrize("name", sorted(READING))
+async def test_no_statement_scans_or_sorts_what_grows(bench: Bench, name: str) -> None:
+    plan = await plan_of(bench, READING[name])
+    assert [step for step in plan if GROWING.search(step) and not FIRST_OF_INDEX.match(step)] == []
+
+
+async def test_a_claim_walks_the_ready_index(bench: Bench) -> None:
+    plan = await plan_of(bench, sql.READY_TASKS)
+    assert plan[0] == "SEARCH t USING INDEX ready_tasks (lane=? AND solo=?)"
+
+
+async def steps_of_a_turn(bench: Bench) -> int:
+    """Count the steps SQLite's machine takes for one submit and claim."""
+    steps = 0
+
+    def profile(event: Any) -> None:
+        nonlocal steps
+        steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+    def install(connection: Any) -> None:
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, profile)
+
+    await database_of(bench).write(install)
+    turn = await bench.turn(Submit(bench.new(queue="quick", priority=-1)), slots={"shared": 1})
+    assert len(turn.claimed) == 1
+    await database_of(bench).write(lambda connection: connection.trace_v2(0, None))
+    return steps
+
+
+async def test_a_turn_costs_the_same_however_much_waits(bench: Bench) -> None:
+    await steps_of_a_turn(bench)
+    alone = await steps_of_a_turn(bench)
+    await bench.turn(
+        *[Submit(bench.new(queue="quick", priority=-2)) for _ in range(500)],
+        *[Submit(bench.new(queue="quick", delay_s=900)) for _ in range(300)],
+        *[Submit(bench.new(queue="quick", kind="foreign")) for _ in range(300)],
+    )
+    await bench.turn(*[Hold(number, bench.now) for number in range(3, 103)])
+    await bench.turn(*[bench.settle(start.task) for start in await bench.claim(shared=100)])
+    assert await steps_of_a_turn(bench) <= alone * 1.2

@@ -1,0 +1,92 @@
+"""Which ready tasks start next: the rule alone, over lanes made of lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass.store.fairness import Pick, Urgency, pick
+
+
+class ListedLane:
+    """A lane that is a list."""
+
+    def __init__(self, queue: str, pool: str, line: Sequence[Urgency]) -> None:
+        self.queue = queue
+        self.pool = pool
+        self._line = sorted(line)
+
+    def head(self) -> Urgency | None:
+        return self._line[0] if self._line else None
+
+    def take(self) -> Urgency:
+        return self._line.pop(0)
+
+
+def lane(queue: str, pool: str, *numbers: int) -> ListedLane:
+    return ListedLane(queue, pool, [(0, 0, number) for number in numbers])
+
+
+def chosen(picks: Sequence[Pick[Urgency]]) -> list[int]:
+    return [choice.candidate[2] for choice in picks]
+
+
+def test_nothing_is_picked_without_lanes_or_slots() -> None:
+    assert list(pick([], {"p": 3}, served=None)) == []
+    assert list(pick([lane("a", "p", 1)], {}, served=None)) == []
+    assert list(pick([lane("a", "p", 1)], {"p": 0}, served=None)) == []
+
+
+def test_queues_take_turns_beginning_after_the_one_served_last() -> None:
+    def picked(served: str | None) -> str:
+        lanes = [lane("b", "p", 1, 2), lane("a", "p", 3, 4), lane("c", "p", 5, 6)]
+        return "".join(choice.queue for choice in pick(lanes, {"p": 4}, served=served))
+
+    assert [picked(served) for served in (None, "a", "b", "c", "bb", "z")] == [
+        "abca",
+        "bcab",
+        "cabc",
+        "abca",
+        "cabc",
+        "abca",
+    ]
+
+
+def test_lanes_of_one_queue_are_merged_by_urgency() -> None:
+    lanes = [lane("a", "p", 1, 4, 5), lane("a", "q", 2, 3, 6)]
+    assert chosen(list(pick(lanes, {"p": 9, "q": 9}, served=None))) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_lane_whose_pool_is_full_does_not_hold_up_its_queue() -> None:
+    lanes = [lane("a", "p", 1, 2, 3), lane("a", "q", 4, 5)]
+    picks = list(pick(lanes, {"p": 1, "q": 9}, served=None))
+    assert [(choice.candidate[2], choice.pool) for choice in picks] == [(1, "p"), (4, "q"), (5, "q")]
+
+
+names = st.sampled_from("abc")
+lanes_drawn = st.lists(
+    st.tuples(names, st.sampled_from("pq"), st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 2)), max_size=6)),
+    max_size=6,
+)
+
+
+@given(lanes_drawn, st.dictionaries(st.sampled_from("pqr"), st.integers(-1, 8)), st.none() | names)
+def test_slots_are_never_exceeded_and_never_left_free_beside_ready_work(
+    drawn: list[tuple[str, str, list[tuple[int, int]]]], slots: dict[str, int], served: str | None
+) -> None:
+    lanes = [
+        ListedLane(queue, pool, [(priority, at, 100 * place + n) for n, (priority, at) in enumerate(line)])
+        for place, (queue, pool, line) in enumerate(drawn)
+    ]
+    waiting = Counter({pool: sum(len(line) for _, other, line in drawn if other == pool) for pool in "pq"})
+    picks = list(pick(lanes, slots, served=served))
+    taken = Counter(choice.pool for choice in picks)
+    assert taken == Counter({pool: min(waiting[pool], max(0, slots.get(pool, 0))) for pool in "pq"})
+    assert len(set(chosen(picks))) == len(picks)
+    for queue in "abc":
+        for pool in "pq":
+            line = [choice.candidate for choice in picks if (choice.queue, choice.pool) == (queue, pool)]
+            assert line == sorted(line)
