@@ -29,6 +29,8 @@ from windlass.core.ids import Token
 from windlass.core.outcome import Errored, Outcome, Succeeded
 from windlass.core.query import Order, TaskQuery
 from windlass.core.task import Error, Event, FileRow, NewTask, Progress, Task
+from windlass.store.sqlite.database import Database
+from windlass.store.sqlite.store import SqliteStore
 
 START = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 POOLS = {"work": ("shared", "solo"), "other": ("shared", "solo"), "file": ("builtin", "solo")}
@@ -145,6 +147,12 @@ def file(index: int, **changes: Any) -> FileRow:
         "error": None,
     }
     return FileRow(**values | changes)
+
+
+def database_of(bench: Bench) -> Database:
+    """Reach below the ports of a SQLite store."""
+    assert isinstance(bench.store, SqliteStore)
+    return bench.store._database
 
 
 def refused(result: WriteResult) -> Refused:

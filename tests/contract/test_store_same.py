@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_cases import ERROR, NOBODY, OK, Bench, file
@@ -29,8 +30,8 @@ from windlass.contracts.tasks import (
 from windlass.core.decide import decide
 from windlass.core.ids import Token
 from windlass.core.outcome import Errored, Interrupted, Lost, Outcome, Snoozed, TimedOut
-from windlass.core.state import Recovery, State
-from windlass.core.task import Progress, Task
+from windlass.core.state import TRANSITIONS, EventName, Recovery, State
+from windlass.core.task import Event, Progress, Task
 from windlass.store.open import open_store
 
 OUTCOMES: tuple[Outcome, ...] = (
@@ -45,7 +46,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     Lost(error=ERROR),
 )
 
-small = st.integers(0, 11)
+small = st.integers(0, 5)
 submits = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(["work", "other", "file", "foreign"]),
@@ -115,6 +116,23 @@ class Script:
         return self._last[number]
 
 
+def check_history(task: Task, events: Sequence[Event]) -> None:
+    """Check what must hold of every task at every commit."""
+    state: State | None = None
+    for place, event in enumerate(events, start=1):
+        assert event.ordinal == place
+        assert TRANSITIONS[state, event.name] is event.state
+        assert state is not State.RUNNING or event.token is not None
+        state = event.state
+    assert task.state is state
+    starts = [event for event in events if event.name is EventName.STARTED]
+    assert [event.attempt for event in starts] == list(range(1, task.attempt + 1))
+    assert len({event.token for event in starts}) == len(starts)
+    assert 0 <= task.charged <= task.max_attempts
+    assert (task.token is not None) == (task.state is State.RUNNING)
+    assert task.token is None or task.token == starts[-1].token
+
+
 async def compare(data: Path, script: Sequence[tuple[Any, ...]]) -> None:
     """Drive a store in memory and one in a file through `script`, comparing them after every turn."""
     benches: list[Bench] = []
@@ -130,13 +148,17 @@ async def compare(data: Path, script: Sequence[tuple[Any, ...]]) -> None:
                 bench.now = benches[0].now
                 done.append(await bench.turn(*writes, slots=slots))
             assert done[0] == done[1]
-            assert await benches[0].dump() == await benches[1].dump()
+            dump = await benches[0].dump()
+            assert dump == await benches[1].dump()
+            for task in dump["tasks"]:
+                check_history(task, [event for event in dump["events"] if event.number == task.number])
             benches[0].pass_time(seconds)
     finally:
         for bench in benches:
             await bench.store.close()
 
 
+@pytest.mark.timeout(120)  # LIMIT: passing takes seconds; a failure is shrunk, which takes longer
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(turns, min_size=3, max_size=14))
 def test_the_same_writes_have_the_same_effect_in_memory_and_in_a_file(script: list[tuple[Any, ...]]) -> None:

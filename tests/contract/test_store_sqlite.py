@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
-import re
 import sys
-from collections.abc import AsyncIterator
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 import anyio
 import apsw
 import pytest
-from store_cases import Bench
+from store_cases import Bench, database_of
 from store_ids import SeededIds
 
 from windlass.contracts.tasks import Hold, RequestCancel, Submit
+from windlass.core.ids import Token
+from windlass.core.kind import Isolation, Kind
 from windlass.core.query import Order, TaskQuery
 from windlass.core.state import State
 from windlass.errors import ConfigError, SchemaMismatch, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
@@ -25,9 +27,9 @@ from windlass.store.open import open_store
 from windlass.store.sqlite import connections, schema
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import check_library, open_reader, open_writer, transaction, translated
-from windlass.store.sqlite.database import Database
 from windlass.store.sqlite.store import DATABASE_FILE, SqliteStore, open_sqlite
 
+pytest_plugins = ["store_fixtures"]
 pytestmark = pytest.mark.anyio
 
 
@@ -36,18 +38,8 @@ async def reopened(bench: Bench, data: Path) -> Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Bench]:
-    ids = SeededIds()
-    store = await open_store("sqlite", data=tmp_path, ids=ids)
-    try:
-        yield Bench(store, ids)
-    finally:
-        await store.close()
-
-
-def database_of(bench: Bench) -> Database:
-    assert isinstance(bench.store, SqliteStore)
-    return bench.store._database
+def bench(sqlite_bench: Bench) -> Bench:
+    return sqlite_bench
 
 
 async def fill(bench: Bench) -> None:
@@ -107,6 +99,103 @@ async def test_an_undone_turn_leaves_nothing_and_the_next_one_works(bench: Bench
     assert [event.seq for event in await bench.store.events.log()] == [1, 2]
 
 
+async def test_a_caller_that_leaves_does_not_stop_its_turn(bench: Bench) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    new = bench.new()
+
+    class SlowIds(SeededIds):
+        def token(self) -> Token:
+            began.set()
+            go_on.wait(10)
+            return super().token()
+
+    assert isinstance(bench.store, SqliteStore)
+    bench.store.tasks._ids = SlowIds()
+    turn = asyncio.ensure_future(bench.turn(Submit(new), slots={"shared": 1}))
+    await anyio.to_thread.run_sync(began.wait)
+    turn.cancel()
+    go_on.set()
+    await bench.turn()
+    assert (await bench.task(1)).state is State.RUNNING
+    assert turn.cancelled()
+
+
+async def test_close_finishes_the_turns_under_way(bench: Bench, tmp_path: Path) -> None:
+    turns = [asyncio.ensure_future(bench.turn(Submit(bench.new()))) for _ in range(5)]
+    reads = [asyncio.ensure_future(bench.store.tasks.get(1)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await bench.store.close()
+    await asyncio.gather(*turns, *reads)
+    again = await reopened(bench, tmp_path)
+    try:
+        assert len((await again.dump())["tasks"]) == 5
+    finally:
+        await again.store.close()
+
+
+async def test_close_waits_for_a_read_under_way_and_leaves_nothing_open(bench: Bench, tmp_path: Path) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait(_: Any) -> None:
+        began.set()
+        go_on.wait(10)
+
+    reading = asyncio.ensure_future(database_of(bench).read(wait))
+    await anyio.to_thread.run_sync(began.wait)
+    closing_store = asyncio.ensure_future(bench.store.close())
+    finished, _ = await asyncio.wait([closing_store], timeout=0.1)
+    assert not finished
+    go_on.set()
+    await asyncio.gather(reading, closing_store)
+    assert not (tmp_path / f"{DATABASE_FILE}-shm").exists()
+
+
+async def test_close_does_not_wait_for_another_program_that_reads_the_file(bench: Bench, tmp_path: Path) -> None:
+    await bench.submit()
+    await database_of(bench).write(lambda connection: connection.set_busy_timeout(10))
+    with closing(apsw.Connection(str(tmp_path / DATABASE_FILE))) as other:
+        other.execute("BEGIN; SELECT count(*) FROM tasks")
+        await bench.submit()
+        await bench.store.close()
+        other.execute("COMMIT")
+    again = await reopened(bench, tmp_path)
+    try:
+        assert len((await again.dump())["tasks"]) == 2
+    finally:
+        await again.store.close()
+
+
+async def test_a_kind_that_has_not_changed_costs_no_write(bench: Bench) -> None:
+    kinds = [Kind(name=name, app="a", version="1", schema=b"{}", isolation=Isolation.SOLO) for name in "ab"]
+    await bench.store.registry.keep_kinds(kinds)
+
+    def count(connection: Any) -> int:
+        return connection.total_changes()
+
+    before = await database_of(bench).write(count)
+    await bench.store.registry.keep_kinds(kinds)
+    assert await database_of(bench).write(count) == before
+
+
+async def test_reads_go_on_while_a_write_takes_long(bench: Bench) -> None:
+    task = await bench.submit()
+    leave = threading.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(database_of(bench).write, lambda _: leave.wait(10))
+        assert await asyncio.gather(*[bench.store.tasks.get(1) for _ in range(20)]) == [task] * 20
+        leave.set()
+
+
+async def test_nothing_of_sqlite_runs_on_the_event_loop(bench: Bench) -> None:
+    def here(_: Any) -> str:
+        return threading.current_thread().name
+
+    writers = {await database_of(bench).write(here) for _ in range(5)}
+    readers = {await database_of(bench).read(here) for _ in range(5)}
+    assert len(writers) == 1
+    assert {name.rpartition("_")[0] for name in writers | readers} == {"store-writer", "store-reader"}
+
+
 # ── ownership ──────────────────────────────────────────────────────
 
 
@@ -160,6 +249,28 @@ async def test_a_schema_we_do_not_know_is_refused_untouched(
     before = digest(tmp_path)
     with pytest.raises(SchemaMismatch, match=message):
         await reopened(bench, tmp_path)
+    assert digest(tmp_path) == before
+
+
+async def test_not_even_the_log_of_a_newer_store_is_touched(bench: Bench, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with closing(apsw.Connection(str(tmp_path / DATABASE_FILE))) as connection:
+        connection.execute("INSERT INTO migrations VALUES (99, 'later', 'x', 0)")
+        for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal"):
+            (copy / name).write_bytes((tmp_path / name).read_bytes())
+    before = digest(copy), (copy / f"{DATABASE_FILE}-wal").read_bytes()
+    with pytest.raises(SchemaMismatch, match="version 99"):
+        await open_sqlite(copy, ids=SeededIds())
+    assert (digest(copy), (copy / f"{DATABASE_FILE}-wal").read_bytes()) == before
+
+
+async def test_a_file_of_somebody_else_is_refused_untouched(tmp_path: Path) -> None:
+    with closing(apsw.Connection(str(tmp_path / DATABASE_FILE))) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+    before = digest(tmp_path)
+    with pytest.raises(SchemaMismatch, match="none of windlass"):
+        await open_sqlite(tmp_path, ids=SeededIds())
     assert digest(tmp_path) == before
 
 
@@ -267,104 +378,3 @@ def test_a_transaction_that_sqlite_has_undone_itself_is_not_undone_again(tmp_pat
         with pytest.raises(apsw.SQLError, match="nonsense"), transaction(connection):
             connection.execute("ROLLBACK; SELECT nonsense")
         assert not connection.in_transaction
-
-
-# ── the guards below the code ──────────────────────────────────────
-
-
-@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.FAILED])
-async def test_not_even_maintenance_can_bring_an_ended_task_back(bench: Bench, state: State) -> None:
-    running = await bench.run()
-    await bench.end(running.task)
-
-    def meddle(connection: Any) -> None:
-        connection.execute(
-            "UPDATE tasks SET state = ?1, token = iif(?1 = 'running', x'00', NULL), "
-            "finished_at = iif(?1 = 'failed', 1, NULL) WHERE number = 1",
-            (state.value,),
-        )
-
-    with pytest.raises(StoreError, match="left by a retry alone"):
-        await database_of(bench).write(meddle)
-    assert (await bench.task(1)).state is State.SUCCEEDED
-
-
-@pytest.mark.parametrize(
-    "change", ["token = NULL", "state = 'queued'", "finished_at = 1", "held = 1", "ready = 1", "state = 'lost'"]
-)
-async def test_a_row_that_contradicts_itself_is_refused(bench: Bench, change: str) -> None:
-    await bench.run()
-    with pytest.raises(StoreError, match="CHECK"):
-        await database_of(bench).write(lambda connection: connection.execute(f"UPDATE tasks SET {change}"))
-
-
-def test_every_update_of_a_running_task_names_its_state_and_token() -> None:
-    updates = {name: text for name, text in vars(sql).items() if isinstance(text, str) and "UPDATE tasks" in text}
-    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "PROMOTE", "START"}
-    for name in ("SETTLE", "REPORT", "SAVE", "TOUCH"):
-        assert "WHERE number = ?1 AND state = 'running' AND token = ?2" in updates[name]
-    assert "WHERE number = ?1 AND version = ?2" in updates["AMEND"]
-    assert "WHERE number = ?1 AND state = 'queued' AND ready = 1" in updates["START"]
-
-
-# ── cost ───────────────────────────────────────────────────────────
-
-READING = {
-    name: text
-    for name, text in vars(sql).items()
-    if isinstance(text, str) and re.match(r"\s*(SELECT|UPDATE|WITH)", text) and re.search("tasks|specs|events", text)
-}
-GROWING = re.compile(r"SCAN (t|tasks|s|specs|e|endings|events|files|checkpoints)\b|TEMP B-TREE")
-FIRST_OF_INDEX = re.compile(r"SCAN tasks USING (COVERING )?INDEX (scheduled|ready)_tasks$")
-"""The first entry of a partial index, by `ORDER BY ... LIMIT 1`, is no scan of what lies behind it."""
-
-
-async def plan_of(bench: Bench, statement: str) -> list[str]:
-    values = (None,) * max((int(n) for n in re.findall(r"\?(\d+)", statement)), default=0)
-
-    def explain(connection: Any) -> list[str]:
-        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
-
-    return await database_of(bench).write(explain)
-
-
-@pytest.mark.parametrize("name", sorted(READING))
-async def test_no_statement_scans_or_sorts_what_grows(bench: Bench, name: str) -> None:
-    plan = await plan_of(bench, READING[name])
-    assert [step for step in plan if GROWING.search(step) and not FIRST_OF_INDEX.match(step)] == []
-
-
-async def test_a_claim_walks_the_ready_index(bench: Bench) -> None:
-    plan = await plan_of(bench, sql.READY_TASKS)
-    assert plan[0] == "SEARCH t USING INDEX ready_tasks (lane=? AND solo=?)"
-
-
-async def steps_of_a_turn(bench: Bench) -> int:
-    """Count the steps SQLite's machine takes for one submit and claim."""
-    steps = 0
-
-    def profile(event: Any) -> None:
-        nonlocal steps
-        steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
-
-    def install(connection: Any) -> None:
-        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, profile)
-
-    await database_of(bench).write(install)
-    turn = await bench.turn(Submit(bench.new(queue="quick", priority=-1)), slots={"shared": 1})
-    assert len(turn.claimed) == 1
-    await database_of(bench).write(lambda connection: connection.trace_v2(0, None))
-    return steps
-
-
-async def test_a_turn_costs_the_same_however_much_waits(bench: Bench) -> None:
-    await steps_of_a_turn(bench)
-    alone = await steps_of_a_turn(bench)
-    await bench.turn(
-        *[Submit(bench.new(queue="quick", priority=-2)) for _ in range(500)],
-        *[Submit(bench.new(queue="quick", delay_s=900)) for _ in range(300)],
-        *[Submit(bench.new(queue="quick", kind="foreign")) for _ in range(300)],
-    )
-    await bench.turn(*[Hold(number, bench.now) for number in range(3, 103)])
-    await bench.turn(*[bench.settle(start.task) for start in await bench.claim(shared=100)])
-    assert await steps_of_a_turn(bench) <= alone * 1.2

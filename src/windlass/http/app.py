@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 
 from starlette.routing import Route as Path
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from windlass import __version__
 from windlass.contracts.clock import Clock
 from windlass.contracts.engine_api import EngineApi
 from windlass.errors import NotFoundError, WindlassError
@@ -39,14 +39,26 @@ class HttpApp:
 
 def build_app(engine: EngineApi, *, clock: Clock, body_bytes: int, hosts: Sequence[str]) -> HttpApp:
     """Put the app together. `hosts` are the names, besides loopback's and its address, this server is called by."""
-    document = build_openapi(ROUTES, version=__version__)
+    document = build_openapi(ROUTES, version=version("windlass"))
     services = Services(engine, clock, body_bytes=body_bytes, openapi=encode_view(document), docs=render_docs(document))
     by_path: dict[str, list[Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, []).append(route)
-    paths = [Path(path, _PathEndpoint(routes, services)) for path, routes in by_path.items()]
-    router = Router(paths, redirect_slashes=False, default=_nothing_there)
-    return HttpApp(Envelope(Admission(router, hosts), services), services)
+    endpoints = {path: _PathEndpoint(routes, services) for path, routes in by_path.items()}
+    return HttpApp(Envelope(Admission(_Paths(endpoints), hosts), services), services)
+
+
+class _Paths:
+    """Finds the endpoint of a path: one without parameters at once, others through the router."""
+
+    def __init__(self, endpoints: Mapping[str, _PathEndpoint]) -> None:
+        self._fixed = {path: endpoint for path, endpoint in endpoints.items() if "{" not in path}
+        paths = [Path(path, endpoint) for path, endpoint in endpoints.items() if "{" in path]
+        self._router = Router(paths, redirect_slashes=False, default=_nothing_there)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        await (self._fixed.get(scope["path"]) or self._router)(scope, receive, send)
 
 
 class _PathEndpoint:

@@ -23,8 +23,6 @@ from windlass.wire.codec import decode_strict, echo
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
-_BODY_RECEIPT_S: Final = 30.0
-"""A body that is not there by then is given up. Source: the limits every public server sets."""
 _JSON: Final = "application/json"
 
 
@@ -51,13 +49,17 @@ class Services:
 class Call:
     """A request on its way through one handler."""
 
-    __slots__ = ("_receive", "engine", "scope", "services")
+    __slots__ = ("_headers", "_receive", "engine", "scope", "services")
 
     def __init__(self, services: Services, scope: Scope, receive: Receive) -> None:
         self.services = services
         self.engine = services.engine
         self.scope = scope
         self._receive = receive
+        self._headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            # Of several, all, joined as RFC 9110 § 5.3 says.
+            self._headers[name] = self._headers[name] + b", " + value if name in self._headers else value
 
     @property
     def is_head(self) -> bool:
@@ -65,9 +67,9 @@ class Call:
         return self.scope["method"] == "HEAD"
 
     def header(self, name: bytes) -> str | None:
-        """Read a header by its name in lower case; of several, all, joined as RFC 9110 § 5.3 says."""
-        values = [value for key, value in self.scope["headers"] if key == name]
-        return b", ".join(values).decode("latin-1") if values else None
+        """Read a header by its name in lower case."""
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def parameter(self, name: str) -> str:
         """Read a part of the path."""
@@ -112,7 +114,7 @@ class Call:
 
         Raises:
             InputError: it is no JSON.
-            WindlassError: it is too large, too slow, or of a kind that is not read here.
+            WindlassError: it is too large, or of a kind that is not read here.
         """
         media = self.header(b"content-type")
         if media is not None or not may_be_empty:
@@ -128,25 +130,22 @@ class Call:
         return decode_strict(raw)
 
     async def _read(self) -> bytes:
-        """Take in the body, counted by what it says of itself and by what comes."""
-        declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self.services.body_bytes:
-            raise _too_large(self.services.body_bytes)
-        try:
-            async with asyncio.timeout(_BODY_RECEIPT_S):
-                return await self._gather()
-        except TimeoutError:
-            raise WindlassError(f"the body was not there after {_BODY_RECEIPT_S:g} s", code="request_timeout") from None
+        """Take in the body, counted by what it says of itself and by what comes.
 
-    async def _gather(self) -> bytes:
+        How long it may take is the connection's to watch.
+        """
+        limit = self.services.body_bytes
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
         body = b""
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             body = body + message.get("body", b"") if body else message.get("body", b"")
-            if len(body) > self.services.body_bytes:
-                raise _too_large(self.services.body_bytes)
+            if len(body) > limit:
+                raise _too_large(limit)
             if not message.get("more_body", False):
                 return body
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from windlass.core.task import Task
 from windlass.errors import WindlassError
@@ -11,9 +11,6 @@ from windlass.http.reply import Headers, Reply
 from windlass.wire.codec import encode_view
 from windlass.wire.problems import MEDIA_TYPE, problem_of, retry_after_s
 from windlass.wire.v1 import view_task
-
-_END_THE_CONNECTION: Final = frozenset({408, 413})
-"""After these the rest of the body may still be on its way; nobody will read it."""
 
 
 def answer_error(error: Exception, services: Services, *, request_id: str, is_submit: bool) -> Reply:
@@ -33,6 +30,4 @@ def answer_error(error: Exception, services: Services, *, request_id: str, is_su
         headers.append((b"allow", details["allow"].encode()))
     if problem.code == "range_not_satisfiable":
         headers.append((b"content-range", b"bytes */%d" % details["size_bytes"]))
-    if problem.status in _END_THE_CONNECTION:
-        headers.append((b"connection", b"close"))
     return Reply(problem.status, encode_view(problem), headers)

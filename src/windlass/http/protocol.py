@@ -21,7 +21,11 @@ HEADER_BYTES: Final = 8 * 1024
 HEAD_BYTES: Final = 32 * 1024
 HEADERS_MAX: Final = 100
 HEAD_RECEIPT_S: Final = 10.0
-"""From the connection, or the end of the answer before, to the end of the headers."""
+"""From the first byte of a request, or from the connection, to the end of the headers."""
+BODY_RECEIPT_S: Final = 30.0
+"""From the end of the headers to the end of the body."""
+LINGER_BYTES: Final = 32 * 1024 * 1024
+"""So much of a body that was answered before its end is thrown away, so that its sender gets to read the answer."""
 
 
 class _Refused(Exception):
@@ -34,8 +38,10 @@ class StrictProtocol(HttpToolsProtocol):
     _refusal: WindlassError | None = None
     _deadline: asyncio.TimerHandle | None = None
     _in_head = True
+    _in_body = False
     _head_bytes = 0
     _headers_bytes = 0
+    _unread_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Begin, with a deadline for the first request."""
@@ -56,12 +62,14 @@ class StrictProtocol(HttpToolsProtocol):
             if self._head_bytes > HEAD_BYTES + TARGET_BYTES and not self.transport.is_closing():
                 self._refusal = _headers_too_large()
                 self.send_400_response("")
+        elif self._in_body and self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(BODY_RECEIPT_S, self._give_up_body)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = self._headers_bytes = 0
+        self._head_bytes = self._headers_bytes = self._unread_bytes = 0
         if self._deadline is None:
             self._expect_head()
 
@@ -82,11 +90,28 @@ class StrictProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Give the request to the app."""
         self._in_head = False
+        self._in_body = True
         self._forget_deadline()
         if not self.url.startswith(b"/"):
             # A whole URL names a host of its own, and nobody would check it.
             self._refuse(WindlassError("name a path of this server: /…", code="bad_request"))
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Give a part of the body to the app, or throw it away where that has answered already."""
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._unread_bytes += len(body)
+            if self._unread_bytes > LINGER_BYTES:
+                self.transport.close()
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        super().on_message_complete()
+        self._in_body = False
+        self._forget_deadline()
+        if self._unread_bytes:
+            self._expect_head()
 
     def send_400_response(self, msg: str) -> None:
         """Say what is wrong with the request, and end the connection."""
@@ -105,19 +130,26 @@ class StrictProtocol(HttpToolsProtocol):
         raise _Refused
 
     def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_RECEIPT_S, self._give_up)
+        self._deadline = self.loop.call_later(HEAD_RECEIPT_S, self._give_up_head)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _give_up(self) -> None:
+    def _give_up_head(self) -> None:
+        self._give_up(f"the request's headers were not there after {HEAD_RECEIPT_S:g} s")
+
+    def _give_up_body(self) -> None:
+        if self.cycle.response_started:  # what is left of the body would be thrown away
+            self.transport.close()
+        else:
+            self._give_up(f"the request's body was not there after {BODY_RECEIPT_S:g} s")
+
+    def _give_up(self, detail: str) -> None:
         self._deadline = None
         if not self.transport.is_closing():
-            self._refusal = WindlassError(
-                f"the request's headers were not there after {HEAD_RECEIPT_S:g} s", code="request_timeout"
-            )
+            self._refusal = WindlassError(detail, code="request_timeout")
             self.send_400_response("")
 
 

@@ -21,6 +21,8 @@ from windlass.http.protocol import StrictProtocol
 _BACKLOG: Final = 1_024
 _KEEP_ALIVE_S: Final = 30
 _POLL_S: Final = 0.02
+_TICK_S: Final = 1.0
+_LOOK_S: Final = 0.1
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -95,14 +97,29 @@ class HttpServer:
         """End all waits, take no more connections, give requests under way `grace_s` to be answered. Idempotent."""
         self._app.end_waits()
         self._server.grace_s = grace_s
-        self._server.should_exit = True
+        self._server.end()
         await self._has_ended.wait()
 
 
 class _Server(uvicorn.Server):
     """Leaves signals to the process it is in, and keeps the time it is given to end."""
 
-    grace_s = 0.0
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.grace_s = 0.0
+        self._told = asyncio.Event()
+
+    def end(self) -> None:
+        """Have `serve` end, in `grace_s`."""
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header right until told to end."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._told.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -125,7 +142,14 @@ class _Server(uvicorn.Server):
         except TimeoutError:
             for connection in list(state.connections):
                 connection.transport.abort()
-            for task in list(state.tasks):
-                task.cancel()
-            if state.tasks:
-                await asyncio.wait(state.tasks)
+            await _end_tasks(set(state.tasks))
+
+
+async def _end_tasks(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait for handlers to see that their client is gone, and cancel those that do not look."""
+    if tasks:
+        _, tasks = await asyncio.wait(tasks, timeout=_LOOK_S)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

@@ -88,19 +88,25 @@ def redirect_url(base: Url, location: str) -> Url:
     location = location.strip(" \t").replace(" ", "%20")
     if not location:
         raise _not_allowed(f"{base.host} redirects to nowhere: its Location is empty")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", location):
-        url = check_url(location)
-    elif location.startswith("//"):
-        url = check_url(f"{base.scheme}:{location}")
-    elif location.startswith("/"):
-        url = check_url(base.root + location)
-    else:
-        path = base.target.partition("?")[0]
-        folder = path if location[0] in "?#" else path.rpartition("/")[0] + "/"
-        url = check_url(base.root + folder + location)
+    try:
+        url = check_url(_join(base, location))
+    except InputError as error:
+        raise _not_allowed(f"{base.host} redirects to a url that is not allowed: {error.detail}") from None
     if base.scheme == "https" and url.scheme == "http":
         raise _not_allowed(f"{base.host} redirects from https to http, which would give up encryption")
     return url
+
+
+def _join(base: Url, location: str) -> str:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", location):
+        return location
+    if location.startswith("//"):
+        return f"{base.scheme}:{location}"
+    if location.startswith("/"):
+        return base.root + location
+    path = base.target.partition("?")[0]
+    folder = path if location[0] in "?#" else path.rpartition("/")[0] + "/"
+    return base.root + folder + location
 
 
 def _not_allowed(detail: str) -> InputError:

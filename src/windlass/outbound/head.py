@@ -32,6 +32,15 @@ class Head(msgspec.Struct, frozen=True):
         return ", ".join(values) if values else None
 
     @property
+    def location(self) -> str:
+        """The Location field, read as the UTF-8 that servers mean when they send more than ASCII; empty if missing."""
+        value = self.get("location") or ""
+        try:
+            return value.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            return value
+
+    @property
     def content_length(self) -> int | None:
         """The body's announced length; None when it is not announced, or the body comes in chunks."""
         value = self.get("content-length")

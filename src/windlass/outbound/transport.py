@@ -271,7 +271,7 @@ class _Exchange:
             return None
         self._head = head
         if head.status in REDIRECTS:
-            self._location = head.get("location") or ""
+            self._location = head.location
             self._enough = True
         elif head.status in (200, 206) or (head.status == 416 and self._ranged):
             self._check_encoding(head)

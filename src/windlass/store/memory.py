@@ -226,7 +226,10 @@ class MemoryTasks:
         return Applied()
 
     def _amend(self, write: Amendment, now: int) -> WriteResult:
-        change = amended(self._find(write.ref), write)
+        task = self._find(write.ref)
+        if task is None:
+            return Refused(Refusal.MISSING)
+        change = amended(task, write)
         if not isinstance(change, Change):
             return change
         self._keep(change, now)

@@ -146,10 +146,8 @@ def settlement_data(write: Settle) -> dict[str, Any]:
     return data
 
 
-def amended(task: Task | None, write: Amendment) -> Change | Applied | Refused:
+def amended(task: Task, write: Amendment) -> Change | Applied | Refused:
     """Apply a client's or operator's write; Applied when it holds already, Refused when the state forbids it."""
-    if task is None:
-        return Refused(Refusal.MISSING)
     match write:
         case RequestCancel():
             return _cancel(task, write)

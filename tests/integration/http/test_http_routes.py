@@ -80,14 +80,15 @@ def test_the_examples_of_submit_fit_their_schema(document: Any):
 
 @pytest.fixture(scope="module")
 def peopled(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server with a task in every state: 1 succeeded with a file, 2 failed, 3 running, 4 and 5 queued."""
+    """A server with 1 succeeded, with a file, 2 failed, 3 running, 4 to 6 queued, the last held."""
     front = Front(tmp_path_factory.mktemp("peopled"))
-    for _ in range(5):
+    for _ in range(6):
         front.submit(key=None, tags={"a": "b"}, timeout="5m")
     front.succeed(1, {"rows": 1})
     front.leave_file(1, "a.txt", b"0123456789")
     front.change(2, state=State.FAILED, error=Error(type="E", message="m", traceback="t"))
     front.change(3, state=State.RUNNING)
+    front.change(6, held=True)
     yield front
     front.close()
 
@@ -101,7 +102,7 @@ ASKED = [
     ("POST", "/v1/tasks/4/cancel", None, 200),
     ("POST", "/v1/tasks/2/retry", None, 200),
     ("POST", "/v1/tasks/5/hold", None, 200),
-    ("POST", "/v1/tasks/5/release", None, 200),
+    ("POST", "/v1/tasks/6/release", None, 200),
     ("GET", "/v1/tasks/1/result", None, 200),
     ("GET", "/v1/tasks/5/result", None, 202),
     ("GET", "/v1/tasks/1/files", None, 200),

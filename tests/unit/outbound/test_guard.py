@@ -314,3 +314,4 @@ def test_a_redirect_elsewhere_is_refused(location: str) -> None:
     with pytest.raises(InputError) as refused:
         redirect_url(check_url("https://example.org/"), location)
     assert refused.value.code == "url_not_allowed"
+    assert refused.value.detail.startswith("example.org redirects ")

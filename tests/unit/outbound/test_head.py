@@ -33,6 +33,15 @@ def test_a_head_is_complete_at_its_empty_line() -> None:
     assert (head.status, head.content_length, head.get("x-a"), head.get("y")) == (206, 7, "b, c", None)
 
 
+@pytest.mark.parametrize(
+    ("raw", "location"),
+    [(b"/\xc3\xbc", "/\u00fc"), (b"/\xfc", "/\u00fc"), (b"/plain", "/plain"), (b"", "")],
+)
+def test_a_location_is_read_as_utf8_or_else_latin1(raw: bytes, location: str) -> None:
+    assert read("HTTP/1.1 302 Found", "Location: " + raw.decode("latin-1"), "").location == location
+    assert read("HTTP/1.1 302 Found", "").location == ""
+
+
 def test_interim_heads_are_skipped() -> None:
     assert read("HTTP/1.1 103 Early", "Link: x", "", "HTTP/1.0 200", "A: b", "").fields == (("a", "b"),)
 

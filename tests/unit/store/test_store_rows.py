@@ -15,7 +15,7 @@ from windlass.store.sqlite.rows import blob_id, id_blob, json_text, optional_mic
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-12))])
 
 
-@given(st.datetimes(datetime(1950, 1, 1), datetime(2200, 1, 1), timezones=ZONES))
+@given(st.datetimes(timezones=ZONES).filter(lambda at: 2 < at.year < 9_998))
 def test_an_instant_comes_back_to_the_microsecond_and_in_utc(at: datetime) -> None:
     back = from_micros(to_micros(at))
     assert back == at

@@ -6,7 +6,6 @@ Knows nothing of downloads. Every method blocks.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -69,7 +68,7 @@ class Folder:
 
     def write_small(self, name: str, content: bytes, *, durable: bool) -> None:
         """Put a small file in the place of the one of its name, in one step."""
-        draft = f".{secrets.token_hex(8)}.draft"
+        draft = name + ".new"
         descriptor = self.create(draft)
         try:
             try:

@@ -88,6 +88,7 @@ class Batch:
         ]
         self._running: set[FileTransfer] = set()
         self._first_error: tuple[str, str] | None = None
+        self._reported: tuple[int, int | None] | None = None
 
     async def run(self) -> dict[str, Any]:
         """Fetch what is not there yet, and say what became of every file."""
@@ -127,9 +128,7 @@ class Batch:
             kept.add(plan.index)
             self._rows[plan.index] = row
             transfer.received_bytes = transfer.size_bytes = row.size_bytes or 0
-            if is_durable:
-                self._folder.remove(record_name(plan.name))
-            else:
+            if not is_durable:
                 self._ctx.keep_file(row)
         return kept
 
@@ -211,7 +210,7 @@ class Batch:
             self._report()
 
     def _report(self) -> None:
-        """Report the bytes of all files; a total only when it is known of each."""
+        """Report the bytes of all files, when they have changed; a total only when it is known of each."""
         done, total = 0, 0
         is_known = True
         for transfer in self._transfers:
@@ -222,7 +221,10 @@ class Batch:
                 is_known = False
             else:
                 total += transfer.size_bytes
-        self._ctx.progress(done, total if is_known else None, unit="bytes")
+        report = (done, total if is_known else None)
+        if report != self._reported:
+            self._reported = report
+            self._ctx.progress(*report, unit="bytes")
 
     # ── after ──────────────────────────────────────────────────────
 

@@ -62,7 +62,9 @@ class Sink:
         OSError: every method that touches the disk may; see `disk_failure`.
     """
 
-    def __init__(self, folder: Folder, name: str, *, fingerprint: str, algorithm: str = DEFAULT, floor_bytes: int = 0):
+    def __init__(
+        self, folder: Folder, name: str, *, fingerprint: str, algorithm: str = DEFAULT, floor_bytes: int = 0
+    ) -> None:
         self.offset: int = 0
         self.size: int | None = None
         self.validator: Validator | None = None

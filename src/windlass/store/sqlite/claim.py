@@ -11,6 +11,7 @@ from datetime import datetime
 
 from windlass.contracts.clock import Ids
 from windlass.contracts.tasks import Claimed, Wanted
+from windlass.core.ids import Token
 from windlass.core.limits import PROMOTE_ROWS
 from windlass.core.state import EventName
 from windlass.core.task import FileRow
@@ -21,7 +22,17 @@ from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import change_each
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.lanes import Lanes
-from windlass.store.sqlite.rows import ORDINAL, PAYLOAD, file_of, task_of, token_blob
+from windlass.store.sqlite.rows import (
+    ATTEMPT,
+    NUMBER,
+    ORDINAL,
+    PAYLOAD,
+    PRIORITY,
+    RUN_AT,
+    file_of,
+    task_of,
+    token_blob,
+)
 from windlass.store.sqlite.turn import TurnWriter
 
 
@@ -52,7 +63,7 @@ class SqliteLane:
     def head(self) -> Urgency | None:
         """Say how urgent the first ready task is."""
         row = self._first
-        return None if row is None else (-row[_PRIORITY], row[_RUN_AT], row[_NUMBER])
+        return None if row is None else (-row[PRIORITY], row[RUN_AT], row[NUMBER])
 
     def take(self) -> Row:
         """Take the first ready task out."""
@@ -60,10 +71,6 @@ class SqliteLane:
         assert row is not None
         self._first = next(self._rows, None)
         return row
-
-
-_NUMBER, _RUN_AT, _PRIORITY = 0, 6, 8
-_ATTEMPT = 15
 
 
 class Claimer:
@@ -83,10 +90,13 @@ class Claimer:
             picks = list(pick(self._ready_lanes(wanted, cursors), wanted.slots, served=served))
         if not picks:
             return [], served
-        claimed = [self._start(choice, now) for choice in picks]
+        tokens = [self._ids.token() for _ in picks]
         at = to_micros(now)
-        starts = [(start.task.number, token_blob(start.task.token), at) for start in claimed if start.task.token]
+        starts = [
+            (choice.candidate[NUMBER], token_blob(token), at) for choice, token in zip(picks, tokens, strict=True)
+        ]
         change_each(self._connection, sql.START, starts)
+        claimed = [self._start(choice, token, now) for choice, token in zip(picks, tokens, strict=True)]
         return claimed, picks[-1].queue
 
     def _ready_lanes(self, wanted: Wanted, cursors: ExitStack) -> Iterator[SqliteLane]:
@@ -101,13 +111,11 @@ class Claimer:
                     )
                     yield SqliteLane(rows, queue=queue, pool=pool)
 
-    def _start(self, choice: Pick[Row], now: datetime) -> Claimed:
+    def _start(self, choice: Pick[Row], token: Token, now: datetime) -> Claimed:
         row = choice.candidate
-        task = started(task_of(row), token=self._ids.token(), at=now)
-        self._writer.record(
-            Change(task=task, event=EventName.STARTED, at=now, token=task.token), ordinal=row[ORDINAL] + 1
-        )
-        is_first = row[_ATTEMPT] == 0
+        task = started(task_of(row), token=token, at=now)
+        self._writer.record(Change(task=task, event=EventName.STARTED, at=now, token=token), ordinal=row[ORDINAL] + 1)
+        is_first = row[ATTEMPT] == 0
         return Claimed(
             task=task,
             pool=choice.pool,

@@ -110,8 +110,8 @@ def task_of(row: Row) -> Task:
     )
 
 
-ORDINAL = 36
-"""Where a row of the view of whole tasks says how many events the task has."""
+NUMBER, RUN_AT, PRIORITY, ATTEMPT, ORDINAL = 0, 6, 8, 15, 36
+"""Where a row of the view of whole tasks has what a claim and an event need; ORDINAL counts the task's events."""
 
 PAYLOAD = 39
 """Where a ready task's row has its payload, after the columns of the view."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from windlass.contracts.tasks import (
     Applied,
@@ -244,10 +244,12 @@ class TurnWriter:
 
     def _amend_one(self, write: Amendment) -> WriteResult:
         row = self._find_row(write.ref)
-        before = None if row is None else task_of(row)
+        if row is None:
+            return Refused(Refusal.MISSING)
+        before = task_of(row)
         change = amended(before, write)
-        if row is None or before is None or not isinstance(change, Change):
-            return cast(WriteResult, change)
+        if not isinstance(change, Change):
+            return change
         task = change.task
         ready = task.state is State.QUEUED and not task.held and to_micros(task.run_at) <= self._now
         is_retry = isinstance(write, Retry)

@@ -1,0 +1,124 @@
+"""What stands below the code of the SQLite store: constraints, a trigger, and plans that do not scan."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import apsw
+import pytest
+from store_cases import Bench, database_of
+
+from windlass.contracts.tasks import Hold, Submit
+from windlass.core.state import State
+from windlass.errors import StoreError
+from windlass.store.sqlite import statements as sql
+
+pytest_plugins = ["store_fixtures"]
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def bench(sqlite_bench: Bench) -> Bench:
+    return sqlite_bench
+
+
+# ── the guards below the code ──────────────────────────────────────
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.FAILED])
+async def test_not_even_maintenance_can_bring_an_ended_task_back(bench: Bench, state: State) -> None:
+    running = await bench.run()
+    await bench.end(running.task)
+
+    def meddle(connection: Any) -> None:
+        connection.execute(
+            "UPDATE tasks SET state = ?1, token = iif(?1 = 'running', x'00', NULL), "
+            "finished_at = iif(?1 = 'failed', 1, NULL) WHERE number = 1",
+            (state.value,),
+        )
+
+    with pytest.raises(StoreError, match="left by a retry alone"):
+        await database_of(bench).write(meddle)
+    assert (await bench.task(1)).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "change", ["token = NULL", "state = 'queued'", "finished_at = 1", "held = 1", "ready = 1", "state = 'lost'"]
+)
+async def test_a_row_that_contradicts_itself_is_refused(bench: Bench, change: str) -> None:
+    await bench.run()
+    with pytest.raises(StoreError, match="CHECK"):
+        await database_of(bench).write(lambda connection: connection.execute(f"UPDATE tasks SET {change}"))
+
+
+def test_every_update_of_a_running_task_names_its_state_and_token() -> None:
+    updates = {name: text for name, text in vars(sql).items() if isinstance(text, str) and "UPDATE tasks" in text}
+    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "PROMOTE", "START"}
+    for name in ("SETTLE", "REPORT", "SAVE", "TOUCH"):
+        assert "WHERE number = ?1 AND state = 'running' AND token = ?2" in updates[name]
+    assert "WHERE number = ?1 AND version = ?2" in updates["AMEND"]
+    assert "WHERE number = ?1 AND state = 'queued' AND ready = 1" in updates["START"]
+
+
+# ── cost ───────────────────────────────────────────────────────────
+
+READING = {
+    name: text
+    for name, text in vars(sql).items()
+    if isinstance(text, str) and re.match(r"\s*(SELECT|UPDATE|WITH)", text) and re.search("tasks|specs|events", text)
+}
+GROWING = re.compile(r"SCAN (t|tasks|s|specs|e|endings|events|files|checkpoints)\b|TEMP B-TREE")
+FIRST_OF_INDEX = re.compile(r"SCAN tasks USING (COVERING )?INDEX (scheduled|ready)_tasks$")
+"""The first entry of a partial index, by `ORDER BY ... LIMIT 1`, is no scan of what lies behind it."""
+
+
+async def plan_of(bench: Bench, statement: str) -> list[str]:
+    values = (None,) * max((int(n) for n in re.findall(r"\?(\d+)", statement)), default=0)
+
+    def explain(connection: Any) -> list[str]:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+    return await database_of(bench).write(explain)
+
+
+@pytest.mark.parametrize("name", sorted(READING))
+async def test_no_statement_scans_or_sorts_what_grows(bench: Bench, name: str) -> None:
+    plan = await plan_of(bench, READING[name])
+    assert [step for step in plan if GROWING.search(step) and not FIRST_OF_INDEX.match(step)] == []
+
+
+async def test_a_claim_walks_the_ready_index(bench: Bench) -> None:
+    plan = await plan_of(bench, sql.READY_TASKS)
+    assert plan[0] == "SEARCH t USING INDEX ready_tasks (lane=? AND solo=?)"
+
+
+async def steps_of_a_turn(bench: Bench) -> int:
+    """Count the steps SQLite's machine takes for one submit and claim."""
+    steps = 0
+
+    def profile(event: Any) -> None:
+        nonlocal steps
+        steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+    def install(connection: Any) -> None:
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, profile)
+
+    await database_of(bench).write(install)
+    turn = await bench.turn(Submit(bench.new(queue="quick", priority=-1)), slots={"shared": 1})
+    assert len(turn.claimed) == 1
+    await database_of(bench).write(lambda connection: connection.trace_v2(0, None))
+    return steps
+
+
+async def test_a_turn_costs_the_same_however_much_waits(bench: Bench) -> None:
+    await steps_of_a_turn(bench)
+    alone = await steps_of_a_turn(bench)
+    await bench.turn(
+        *[Submit(bench.new(queue="quick", priority=-2)) for _ in range(500)],
+        *[Submit(bench.new(queue="quick", delay_s=900)) for _ in range(300)],
+        *[Submit(bench.new(queue="quick", kind="foreign")) for _ in range(300)],
+    )
+    await bench.turn(*[Hold(number, bench.now) for number in range(3, 103)])
+    await bench.turn(*[bench.settle(start.task) for start in await bench.claim(shared=100)])
+    assert await steps_of_a_turn(bench) <= alone * 1.2
