@@ -134,7 +134,7 @@ async def test_the_error_stays_until_the_task_succeeds(bench: Bench) -> None:
     await bench.end(running.task, FAILED)
     bench.pass_time(60)
     (second,) = await bench.claim()
-    assert second.task.error == ERROR
+    assert (second.task.error, second.task.reason) == (ERROR, None)
     snoozed = await bench.end(second.task, Snoozed(delay_s=0))
     assert (snoozed.error, snoozed.charged) == (ERROR, 1)
     (third,) = await bench.claim()

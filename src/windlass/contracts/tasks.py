@@ -184,8 +184,8 @@ class Tasks(Protocol):
         """Apply `writes` in order, promote what is due at `now`, claim what `wanted` has room for: one transaction.
 
         A refused write fails alone. A claim starts tasks by queue in turns, within a queue by priority (higher
-        first), run_at, number; sets state, attempt + 1, charged + 1, a new token and started_at, and clears the
-        progress. When this returns, everything in it is durable.
+        first), run_at, number; sets state, attempt + 1, charged + 1, a new token and started_at, and clears
+        reason and progress. When this returns, everything in it is durable.
 
         Raises:
             StoreError: nothing of this turn happened.

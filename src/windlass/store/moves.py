@@ -88,6 +88,7 @@ def started(task: Task, *, token: Token, at: datetime) -> Task:
         charged=task.charged + 1,
         token=token,
         started_at=at,
+        reason=None,
         progress=None,
         version=task.version + 1,
     )

@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from windlass.core.limits import JSON_DEPTH, JSON_KEYS_PER_OBJECT, JSON_NODES, STRING_BYTES
 from windlass.errors import InputError
 from windlass.wire.codec import decode_json, decode_strict, echo, encode_json, encode_view, pointer_to
+
+unhurried = settings(max_examples=200, deadline=None, database=None)
 
 
 def _refusal(raw: bytes) -> tuple[str, str]:
@@ -143,6 +145,7 @@ _DATA = st.recursive(
 
 @given(_DATA, st.sampled_from([None, 1]), st.booleans())
 @example({"a": "\\", '"': '\\"'}, None, True)
+@unhurried
 def test_it_reads_every_good_document_as_the_standard_library_does(value: Any, indent: int | None, ascii_only: bool):
     raw = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
     assert decode_strict(raw) == json.loads(raw)
@@ -157,6 +160,7 @@ _FRAGMENTS = st.lists(
 
 
 @given(st.binary() | _FRAGMENTS)
+@unhurried
 def test_it_raises_nothing_but_input_errors(raw: bytes):
     with suppress(InputError):
         value = decode_strict(raw)
@@ -165,6 +169,7 @@ def test_it_raises_nothing_but_input_errors(raw: bytes):
 
 
 @given(st.lists(st.sampled_from(["a", "b", 'c"', "d:"]), min_size=1, max_size=6), st.booleans())
+@unhurried
 def test_a_repeated_key_never_passes(keys: list[str], spaced: bool):
     pairs = [f"{json.dumps(key)}{' : ' if spaced else ':'}0" for key in keys]
     raw = ('{"x":{' + ",".join(pairs) + "}}").encode()
@@ -250,6 +255,7 @@ def test_an_object_that_will_not_be_compared_is_refused_all_the_same():
 
 
 @given(_DATA)
+@unhurried
 def test_what_is_written_is_read_back(value: Any):
     raw = encode_json(value)
     assert decode_json(raw) == decode_strict(raw) == value

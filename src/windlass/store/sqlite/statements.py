@@ -139,7 +139,7 @@ ORDER BY priority DESC, run_at, whole_tasks.number LIMIT ?3"""
 # Start a task.
 START: Final = """
 UPDATE tasks SET state = 'running', ready = 0, attempt = attempt + 1, charged = charged + 1, token = ?2,
-    started_at = ?3, progress = NULL, ordinal = ordinal + 1, version = version + 1
+    started_at = ?3, reason = NULL, progress = NULL, ordinal = ordinal + 1, version = version + 1
 WHERE number = ?1 AND state = 'queued' AND ready = 1"""
 
 # ── reads ──────────────────────────────────────────────────────────
