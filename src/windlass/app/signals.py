@@ -9,13 +9,17 @@ class Retry(Exception):
     Uses budget like any failure: after the last attempt the task has failed.
     """
 
+    after: float | None = None
+
     def __init__(self, message: str = "the handler asked for another try", *, after: float | None = None) -> None:
         super().__init__(message)
-        self.after = after
+        self.after = None if after is None else float(after)
 
 
 class Fail(Exception):
     """Fail the task for good: another try would not help."""
+
+    code: str | None = None
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

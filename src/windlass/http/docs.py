@@ -11,7 +11,7 @@ from shlex import quote
 from typing import Any, Final
 
 from windlass.wire.codec import encode_view
-from windlass.wire.problems import STATUSES
+from windlass.wire.problems import MEDIA_TYPE, STATUSES
 
 Node = Mapping[str, Any]
 
@@ -87,8 +87,13 @@ def _operation(document: Node, method: str, path: str, operation: Node) -> Itera
         caption = "body field" if body["required"] else "body field (the body may be left out)"
         yield _table(caption, rows) if rows else "<p>No body, or <code>{}</code>.</p>"
     yield "<dl>"
+    problems: list[str] = []
     for status, response in operation["responses"].items():
-        yield f"<dt>{_text(status)}</dt><dd>{_prose(response['description'])}{_content(response)}</dd>"
+        if MEDIA_TYPE in response.get("content", {}):
+            problems.append(f'<span title="{_text(response["description"])}">{_text(status)}</span>')
+        else:
+            yield f"<dt>{_text(status)}</dt><dd>{_prose(response['description'])}{_content(response)}</dd>"
+    yield f'<dt>errors</dt><dd>{" ".join(problems)} <a href="#problems">problems</a></dd>'
     yield f"</dl><pre><code>{_text(_curl(method, path, operation))}</code></pre></section>"
 
 
@@ -172,7 +177,8 @@ def _kind(document: Node, schema: Node) -> str:
         for key, sign in (("minimum", "≥"), ("maximum", "≤"), ("maxLength", "up to"), ("maxProperties", "up to"))
         if key in schema
     )
-    return (schema.get("type") or "any JSON") + bounds
+    form = f" ({schema['format']})" if "format" in schema else ""
+    return (schema.get("type") or "any JSON") + form + bounds
 
 
 def _content(response: Node) -> str:

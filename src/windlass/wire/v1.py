@@ -23,8 +23,9 @@ Name = Annotated[
     str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)", description=NAME_RULE)
 ]
 Duration = Annotated[
-    float | str, Meta(description="Seconds as a number, or a string with units.", examples=[90, "90s", "1h30m"])
+    float | str, Meta(description="seconds as a number, or a string with units", examples=[90, "90s", "1h30m"])
 ]
+Instant = Annotated[datetime, Meta(tz=True)]
 
 
 class EmptyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,21 +44,34 @@ class RetryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task to be done. Only `kind` is needed; what is left out comes from the kind's defaults."""
 
-    kind: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS)]
-    payload: dict[str, Any] = {}
+    kind: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS, description="what to run")]
+    payload: Annotated[dict[str, Any], Meta(description="its input, as the kind's schema has it")] = {}
     queue: Name | None = None
-    priority: Annotated[int, Meta(ge=-limits.PRIORITY_MAX, le=limits.PRIORITY_MAX)] = 0
-    key: Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS)] | None = None
-    run_at: Annotated[datetime, Meta(tz=True)] | None = None
-    delay: Duration | None = None
-    timeout: Duration | UnsetType | None = UNSET
-    grace: Duration | None = None
-    max_attempts: Annotated[int, Meta(ge=1, le=limits.MAX_ATTEMPTS_MAX)] | None = None
+    priority: Annotated[
+        int, Meta(ge=-limits.PRIORITY_MAX, le=limits.PRIORITY_MAX, description="higher runs first within its queue")
+    ] = 0
+    key: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=limits.KEY_CHARS, description="your own name for it, one of its kind only"),
+        ]
+        | None
+    ) = None
+    run_at: Annotated[Instant, Meta(description="not before this instant")] | None = None
+    delay: Annotated[Duration, Meta(description="not before so long from now")] | None = None
+    timeout: Annotated[Duration, Meta(description="of one attempt; null or 0: none")] | UnsetType | None = UNSET
+    grace: Annotated[Duration, Meta(description="between being told to stop and being made to")] | None = None
+    max_attempts: (
+        Annotated[int, Meta(ge=1, le=limits.MAX_ATTEMPTS_MAX, description="how many failures end it")] | None
+    ) = None
     retry: RetryOptions | None = None
     recovery: Recovery | None = None
-    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS)] | None = None
-    description: Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS)] | None = None
-    tags: Annotated[dict[Name, Annotated[str, Meta(max_length=limits.TAG_CHARS)]], Meta(max_length=limits.TAGS)] = {}
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS, description="for people")] | None = None
+    description: Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS, description="for people")] | None = None
+    tags: Annotated[
+        dict[Name, Annotated[str, Meta(max_length=limits.TAG_CHARS)]],
+        Meta(max_length=limits.TAGS, description="to find it by"),
+    ] = {}
 
 
 class CancelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,7 +89,7 @@ class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
     unit: str | None = None
     message: str | None = None
     rate_per_s: float | None = None
-    eta: datetime | None = None
+    eta: Instant | None = None
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,14 +112,14 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     charged: int
     max_attempts: int
     progress: ProgressView | None
-    created_at: datetime
-    run_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Instant
+    run_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None
     run_s: float
     timeout_s: float | None
     recovery: Recovery
-    cancel_requested_at: datetime | None
+    cancel_requested_at: Instant | None
     cancel_outcome: str | None
     error: Error | None
     version: int

@@ -7,12 +7,13 @@ own code.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,6 +34,9 @@ REPORT_EVERY_S = 0.25
 """Progress goes out at most four times a second; the newest always arrives."""
 
 Send = Callable[[Upward], None]
+Ending = Succeeded | Errored | Snoozed
+
+_NAME_BYTES = 256
 
 
 class AttemptHost:
@@ -51,6 +55,10 @@ class AttemptHost:
 
     def report(self, progress: Progress) -> None:
         """Send `progress`, or keep the newest for `flush` when one went out just now."""
+        # Whatever a handler says: a frame that cannot be sent or read would end the worker, its neighbours with it.
+        progress = msgspec.structs.replace(
+            progress, unit=_storable(progress.unit, _NAME_BYTES), message=_storable(progress.message)
+        )
         with self._lock:
             now = time.monotonic()
             if now - self._reported_at < REPORT_EVERY_S:
@@ -92,29 +100,49 @@ class AttemptHost:
 def run_blocking(handler: Handler, frame: Assign, host: AttemptHost, settings: WorkerSettings, send: Send) -> None:
     """Run a plain `def` handler in this thread, from Accepted to Ended."""
     send(Accepted(frame.token))
-    try:
-        arguments = _arguments(handler, frame, host, settings)
-        outcome = _succeed(handler.function(**arguments))
-    except BaseException as error:  # noqa: BLE001 the handler's, whatever it is: it becomes the outcome
-        outcome = explain(error)
-    _end(frame, host, outcome, send)
+    _end(frame, host, _call(handler, frame, host, settings), send)
 
 
 async def run_async(handler: Handler, frame: Assign, host: AttemptHost, settings: WorkerSettings, send: Send) -> None:
-    """Run an `async def` handler in this loop, or a plain one in a thread beside it, from Accepted to Ended."""
+    """Run an `async def` handler in this loop, or a plain one in a thread beside it, from Accepted to Ended.
+
+    Concurrency: cancel it only once it has begun; before that `host.stopping` alone keeps it from running.
+    """
     send(Accepted(frame.token))
-    try:
-        arguments = _arguments(handler, frame, host, settings)
-        if handler.signature.is_async:
-            outcome = _succeed(await handler.function(**arguments))
-        else:
-            outcome = _succeed(await asyncio.to_thread(handler.function, **arguments))
-    except BaseException as error:  # noqa: BLE001 the handler's, whatever it is: it becomes the outcome
-        outcome = explain(error)
+    if handler.signature.is_async:
+        outcome = await _await(handler, frame, host, settings)
+    else:
+        outcome = await _call_beside(handler, frame, host, settings)
     _end(frame, host, outcome, send)
 
 
+def _call(handler: Handler, frame: Assign, host: AttemptHost, settings: WorkerSettings) -> Ending:
+    try:
+        return _succeed(handler.function(**_arguments(handler, frame, host, settings)))
+    except BaseException as error:  # noqa: BLE001 the handler's, whatever it is: it becomes the outcome
+        return explain(error)
+
+
+async def _await(handler: Handler, frame: Assign, host: AttemptHost, settings: WorkerSettings) -> Ending:
+    try:
+        return _succeed(await handler.function(**_arguments(handler, frame, host, settings)))
+    except BaseException as error:  # noqa: BLE001 the handler's, whatever it is: it becomes the outcome
+        return explain(error)
+
+
+async def _call_beside(handler: Handler, frame: Assign, host: AttemptHost, settings: WorkerSettings) -> Ending:
+    """Call a plain handler in a thread; it has ended when that has, however often it is told to stop."""
+    running = asyncio.ensure_future(asyncio.to_thread(_call, handler, frame, host, settings))
+    # SHIELD: a thread cannot be cancelled; an end told before its own would let the next attempt run beside it.
+    while not running.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([running])
+    return running.result()
+
+
 def _arguments(handler: Handler, frame: Assign, host: AttemptHost, settings: WorkerSettings) -> dict[str, Any]:
+    if host.stopping:
+        raise asyncio.CancelledError  # RACE: told before it began
     signature = handler.signature
     try:
         arguments = signature.decode(frame.payload)
@@ -132,7 +160,7 @@ def _succeed(value: Any) -> Succeeded | Errored:
     try:
         result = encode_json(value)
     except InputError as error:
-        return Errored(Error(type="ResultInvalid", code="result_invalid", message=error.detail), retryable=False)
+        return _invalid(error.detail)
     if len(result) > limits.RESULT_BYTES:
         message = (
             f"the result of {len(result):,} bytes is over the {limits.RESULT_BYTES:,} allowed: write large data to "
@@ -142,24 +170,45 @@ def _succeed(value: Any) -> Succeeded | Errored:
     return Succeeded(result)
 
 
-def _end(frame: Assign, host: AttemptHost, outcome: Succeeded | Errored | Snoozed, send: Send) -> None:
+def _invalid(message: str) -> Errored:
+    return Errored(Error(type="ResultInvalid", code="result_invalid", message=message), retryable=False)
+
+
+def _end(frame: Assign, host: AttemptHost, outcome: Ending, send: Send) -> None:
     host.flush(last=True)
     if isinstance(outcome, Succeeded):
-        for file in _left_files(frame):
-            send(KeepFile(frame.token, file))
+        try:
+            files = _left_files(frame)
+        except OSError as error:
+            outcome = _invalid(f"the files left in ctx.directory cannot be read: {error}")
+        except UnicodeEncodeError as error:
+            outcome = _invalid(f"a file left in ctx.directory has a name that is no UTF-8: {error.object!a}; rename it")
+        else:
+            for file in files:
+                send(KeepFile(frame.token, file))
     stopped = host.stopping and not isinstance(outcome, Succeeded)
     send(Ended(frame.token, outcome, stopped))
 
 
 def _left_files(frame: Assign) -> list[FileRow]:
-    """Describe the files that a handler left in its directory, unless it has kept rows of its own."""
-    directory = Path(frame.directory)
-    if frame.kind in _KEEP_THEIR_OWN or not directory.is_dir():
+    """Describe the files that a handler left in its directory, unless it has kept rows of its own.
+
+    Raises:
+        OSError: the directory cannot be read.
+        UnicodeEncodeError: a file's name is no text.
+    """
+    if frame.kind in _KEEP_THEIR_OWN:
         return []
-    names = sorted(path for path in directory.iterdir() if path.is_file() and not path.is_symlink())
+    sizes: dict[str, int] = {}
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(frame.directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # gone since: something the handler started cleans up
+                if entry.is_file(follow_symlinks=False):
+                    entry.name.encode()
+                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
     return [
-        FileRow(index=index, name=path.name, state="completed", size_bytes=path.stat().st_size)
-        for index, path in enumerate(names)
+        FileRow(index=index, name=name, state="completed", size_bytes=sizes[name])
+        for index, name in enumerate(sorted(sizes))
     ]
 
 
@@ -167,27 +216,40 @@ _KEEP_THEIR_OWN = frozenset({"download"})
 
 
 def explain(error: BaseException) -> Errored | Snoozed:
-    """Say what an exception of a handler means."""
+    """Say what an exception of a handler means; whatever it is, the answer can be sent, read and stored."""
+    try:
+        return _explain(error)
+    except BaseException as worse:  # noqa: BLE001 a signal whose fields are not what they should be
+        what = f"what the handler raised cannot be read: {_text(worse)}"
+        return Errored(Error(type=_name(error), message=_cap(what, limits.MESSAGE_BYTES), traceback=_traceback(error)))
+
+
+def _explain(error: BaseException) -> Errored | Snoozed:
     match error:
         case Snooze():
-            return Snoozed(error.delay)
+            return Snoozed(float(error.delay))
         case Fail():
             return Errored(_describe(error, code=error.code or "failed"), retryable=False)
         case Retry():
-            return Errored(_describe(error, code="retry"), retry_after_s=error.after)
+            after_s = None if error.after is None else float(error.after)
+            return Errored(_describe(error, code="retry"), retry_after_s=after_s)
         case asyncio.CancelledError():
             return Errored(Error(type="Stopped", message="the handler was told to stop, and did"))
         case _:
             return Errored(_describe(error, code=None))
 
 
-def _describe(error: BaseException, *, code: str | None) -> Error:
+def _describe(error: BaseException, *, code: Any) -> Error:
     return Error(
-        type=type(error).__name__,
+        type=_name(error),
         message=_cap(_text(error), limits.MESSAGE_BYTES),
-        code=code,
-        traceback=None if isinstance(error, Fail | Retry) else _cap(_traceback(error), limits.TRACEBACK_BYTES),
+        code=_storable(code, _NAME_BYTES),
+        traceback=None if isinstance(error, Fail | Retry) else _traceback(error),
     )
+
+
+def _name(error: BaseException) -> str:
+    return _cap(type(error).__name__, _NAME_BYTES)
 
 
 def _text(error: BaseException) -> str:
@@ -201,9 +263,15 @@ def _traceback(error: BaseException) -> str:
     """Format the traceback without our own frame at its top."""
     own = error.__traceback__
     try:
-        return "".join(traceback.format_exception(type(error), error, own.tb_next if own else None))
+        text = "".join(traceback.format_exception(type(error), error, own.tb_next if own else None))
     except BaseException as worse:  # noqa: BLE001 see _text
-        return f"<the traceback cannot be read: {type(worse).__name__}>"
+        text = f"<the traceback cannot be read: {type(worse).__name__}>"
+    return _cap(text, limits.TRACEBACK_BYTES)
+
+
+def _storable(value: Any, size: int = limits.MESSAGE_BYTES) -> str | None:
+    """Make text of what a handler gave as text."""
+    return None if value is None else _cap(str(value), size)
 
 
 def _cap(text: str, size: int) -> str:
