@@ -62,7 +62,8 @@ class SharedSession:
             case Tell(token=token):
                 if (host := self._hosts.get(token)) is not None:
                     host.stopping = True
-                    self._attempts[token].cancel()
+                    # RACE: cancelled before its first step it would never say that it has ended; that step comes first.
+                    asyncio.get_running_loop().call_soon(self._attempts[token].cancel)
             case Saved(token=token, serial=serial, accepted=accepted):
                 if (host := self._hosts.get(token)) is not None:
                     host.answered(serial, accepted=accepted)
@@ -154,9 +155,8 @@ class SoloSession:
 
     async def _run_async(self, handler: Handler, frame: Assign, host: AttemptHost) -> None:
         attempt = asyncio.create_task(run_async(handler, frame, host, self._settings, self._wire.send))
+        # RACE: told before this line, the attempt sees `stopping` in its first step; told later, it is cancelled after it.
         self._cancel = (asyncio.get_running_loop(), attempt)
-        if host.stopping:  # RACE: told before there was anything to cancel
-            attempt.cancel()
         await asyncio.wait([attempt])
         self._cancel = None
 
