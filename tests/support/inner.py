@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ PATIENCE_S = 15.0
 class Inner:
     """A started engine, and what tests ask of it."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
+    def __init__(self, engine: Engine, store: Store, workers: LocalWorkers) -> None:
         self.engine = engine
         self.store = store
+        self.workers = workers
 
     async def submit(self, kind: str, payload: dict[str, Any] | None = None, **options: Any) -> Task:
         task, _ = await self.engine.submit(Submission(kind=kind, payload=payload or {}, **options))
@@ -57,23 +58,33 @@ class Inner:
 
 @contextlib.asynccontextmanager
 async def engine_in(
-    directory: Path, *, database: str = "sqlite", monkeypatch: Any, **settings: Any
+    directory: Path,
+    *,
+    database: str = "sqlite",
+    monkeypatch: Any,
+    app: str = ZOO,
+    wrap: Callable[[Store], Store] = lambda store: store,
+    **settings: Any,
 ) -> AsyncIterator[Inner]:
-    """Start an engine on `database` with the zoo as its app, and stop it at the end."""
-    (directory / "zoo_tasks.py").write_text(ZOO)
+    """Start an engine on `database` with the zoo (or `app`) as its app, and stop it at the end.
+
+    `wrap` may put something between the engine and its store.
+    """
+    (directory / "zoo_tasks.py").write_text(app)
     monkeypatch.chdir(directory)
     chosen = Settings(apps=["zoo_tasks:app"], workers=settings.pop("workers", Workers()), **settings)
     clock, ids = SystemClock(), SystemIds()
-    store = await open_store(database, data=directory, ids=ids)
+    store = wrap(await open_store(database, data=directory, ids=ids))
     server = ids.server_id()
     workers = LocalWorkers(chosen, registry=store.registry, server=server)
     engine = Engine(chosen, EngineParts(store, workers, clock, ids, server, str(directory / "files")), version="test")
     try:
         await engine.start()
         async with asyncio.timeout(PATIENCE_S):
-            while workers.problems():
+            while (problems := workers.problems()) and not any("cannot be used" in problem for problem in problems):
                 await asyncio.sleep(0.01)
-        yield Inner(engine, store)
+        yield Inner(engine, store, workers)
     finally:
-        await engine.stop()
+        async with asyncio.timeout(PATIENCE_S):
+            await engine.stop()
         await store.close()

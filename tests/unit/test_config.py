@@ -38,7 +38,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("port", 65_536, "port must be from 0"),
     ("stop_s", 0.0, "stop_s must be"),
     ("kill_after_s", 0.0, "kill_after_s must be"),
-    ("body_bytes", 1_023, "body_bytes must be at least 1024"),
+    ("body_bytes", 1_023, "body_bytes must be from 1024 to 8388608"),
     ("log_level", "loud", "log_level must be one of debug, info, warning, error, not 'loud'"),
     ("log_format", "xml", "log_format must be one of auto, console, json, not 'xml'"),
     ("database", "mysql", "database must be one of sqlite, memory, not 'mysql'"),

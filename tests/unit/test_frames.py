@@ -79,13 +79,13 @@ def test_there_is_an_example_of_every_frame() -> None:
 
 @pytest.mark.parametrize(("frame", "upward"), SENT, ids=[type(frame).__name__ for frame, _ in SENT])
 def test_a_frame_arrives_as_it_was_sent(frame: Frame, upward: bool) -> None:
-    assert Splitter(upward=upward).feed(encode(frame)) == [frame]
+    assert list(Splitter(upward=upward).feed(encode(frame))) == [frame]
 
 
 @pytest.mark.parametrize(("frame", "upward"), SENT, ids=[type(frame).__name__ for frame, _ in SENT])
 def test_a_frame_sent_the_wrong_way_is_refused(frame: Frame, upward: bool) -> None:
     with pytest.raises(WorkerError):
-        Splitter(upward=not upward).feed(encode(frame))
+        list(Splitter(upward=not upward).feed(encode(frame)))
 
 
 @pytest.mark.parametrize(("frame", "upward"), SENT, ids=[type(frame).__name__ for frame, _ in SENT])
@@ -93,8 +93,8 @@ def test_a_frame_cut_anywhere_arrives_whole_and_only_then(frame: Frame, upward: 
     sent = encode(frame)
     for cut in range(1, len(sent)):
         splitter = Splitter(upward=upward)
-        assert splitter.feed(sent[:cut]) == []
-        assert splitter.feed(sent[cut:]) == [frame]
+        assert list(splitter.feed(sent[:cut])) == []
+        assert list(splitter.feed(sent[cut:])) == [frame]
 
 
 def test_frames_that_come_byte_by_byte_arrive_in_order() -> None:
@@ -106,14 +106,14 @@ def test_frames_that_come_byte_by_byte_arrive_in_order() -> None:
 
 def test_frames_that_come_all_at_once_arrive_in_order() -> None:
     sent = b"".join(map(encode, DOWNWARD))
-    assert Splitter(upward=False).feed(sent) == DOWNWARD
+    assert list(Splitter(upward=False).feed(sent)) == DOWNWARD
 
 
 def test_whole_frames_arrive_before_the_rest_of_a_cut_one_is_there() -> None:
     first, second = encode(frames.Accepted(TOKEN)), encode(frames.Beat(1.0))
     splitter = Splitter(upward=True)
-    assert splitter.feed(first + second[:5]) == [frames.Accepted(TOKEN)]
-    assert splitter.feed(second[5:]) == [frames.Beat(1.0)]
+    assert list(splitter.feed(first + second[:5])) == [frames.Accepted(TOKEN)]
+    assert list(splitter.feed(second[5:])) == [frames.Beat(1.0)]
 
 
 @unhurried
@@ -133,7 +133,7 @@ def test_it_does_not_matter_how_the_stream_is_cut(sent: list[Upward], data: st.D
 def test_a_header_that_announces_too_much_is_refused_before_any_of_it_comes() -> None:
     for size in (FRAME_BYTES + 1, 2**32 - 1):
         with pytest.raises(WorkerError, match="announces") as refused:
-            Splitter(upward=True).feed(size.to_bytes(4, "big"))
+            list(Splitter(upward=True).feed(size.to_bytes(4, "big")))
         assert refused.value.code == "protocol_error"
 
 
@@ -159,14 +159,14 @@ def test_a_header_that_announces_too_much_is_refused_before_any_of_it_comes() ->
 @pytest.mark.parametrize("upward", [True, False])
 def test_what_is_no_frame_is_a_broken_protocol_and_nothing_else(body: bytes, upward: bool) -> None:
     with pytest.raises(WorkerError) as refused:
-        Splitter(upward=upward).feed(framed(body))
+        list(Splitter(upward=upward).feed(framed(body)))
     assert refused.value.code == "protocol_error"
 
 
 def test_settings_nested_without_end_are_a_broken_protocol() -> None:
     body = b"\x82\xa4type\xa7Welcome\xa8settings\x81\xa1a" + b"\x91" * 200_000 + b"\xc0"
     with pytest.raises(WorkerError, match="cannot be read"):
-        Splitter(upward=False).feed(framed(body))
+        list(Splitter(upward=False).feed(framed(body)))
 
 
 @unhurried
@@ -174,7 +174,7 @@ def test_settings_nested_without_end_are_a_broken_protocol() -> None:
 def test_garbage_is_waited_for_or_refused(garbage: bytes, upward: bool) -> None:
     for sent in (garbage, framed(garbage)):
         with suppress(WorkerError):
-            Splitter(upward=upward).feed(sent)
+            list(Splitter(upward=upward).feed(sent))
 
 
 @unhurried
@@ -198,9 +198,9 @@ def test_the_largest_frame_arrives() -> None:
     frame = frames.Save(TOKEN, serial=1, checkpoint=bytes(FRAME_BYTES - small))
     sent = encode(frame)
     assert len(sent) == FRAME_BYTES + 4
-    assert Splitter(upward=True).feed(sent) == [frame]
+    assert list(Splitter(upward=True).feed(sent)) == [frame]
 
 
 def test_a_field_that_a_newer_side_adds_is_passed_over() -> None:
     body = msgspec.msgpack.encode({"type": "Accepted", "token": TOKEN, "mood": "good"})
-    assert Splitter(upward=True).feed(framed(body)) == [frames.Accepted(TOKEN)]
+    assert list(Splitter(upward=True).feed(framed(body))) == [frames.Accepted(TOKEN)]

@@ -30,10 +30,15 @@ class Handler(msgspec.Struct, frozen=True):
 class App:
     """A set of handlers. `version` is yours: it is shown with the kinds, so that a deploy can be seen.
 
+    Raises:
+        ConfigError: the version is no text.
+
     Concurrency: fill it while importing; it is read only afterwards.
     """
 
     def __init__(self, name: str | None = None, *, version: str = "") -> None:
+        if not isinstance(version, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"the version of an app is text: write version='{version}'")
         self.name = name
         self.version = version
         self.handlers: dict[str, Handler] = {}

@@ -5,13 +5,14 @@ Asks no server: it is shown what the waiting command sees.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from windlass.cli.human import ago, amount, figure, printable
+from windlass.cli.human import amount, figure, printable, span
 from windlass.cli.output import is_terminal
 from windlass.cli.tables import state_of
 from windlass.core.state import State
@@ -43,7 +44,9 @@ def task_bars() -> Generator[ShowTask]:
 
         def show(task: TaskView) -> None:
             if task.number not in bars:
-                bars[task.number] = progress.add_task(f"{task.number} {printable(task.kind)}", amount="", pace="")
+                bars[task.number] = progress.add_task(
+                    f"{task.number} {printable(task.kind)}", total=None, amount="", pace=""
+                )
             said = task.progress
             progress.update(
                 bars[task.number],
@@ -51,6 +54,7 @@ def task_bars() -> Generator[ShowTask]:
                 total=1.0 if task.state.has_ended else said.total if said else None,
                 amount=amount(said.done, said.total, said.unit) if said else "",
                 pace=_pace(task),
+                refresh=True,
             )
 
         yield show
@@ -76,15 +80,17 @@ def file_bars() -> Generator[ShowFiles | None]:
 
         def show(files: Sequence[FileRow]) -> None:
             for file in files:
+                has_ended = file.state in ("completed", "failed")
                 if file.index not in bars:
-                    bars[file.index] = progress.add_task(printable(file.name), state="")
+                    bars[file.index] = progress.add_task(printable(file.name), total=None, state="")
                 progress.update(
                     bars[file.index],
                     description=printable(file.name),
                     completed=file.received_bytes,
-                    total=file.size_bytes,
+                    total=file.received_bytes if has_ended and file.size_bytes is None else file.size_bytes,
                     state=printable(file.error or file.state),
                 )
+            progress.refresh()
 
         yield show
 
@@ -110,7 +116,8 @@ def _pace(task: TaskView) -> str:
         return state_of(task)
     parts = [f"{figure(said.rate_per_s, said.unit)}/s"] if said.rate_per_s else []
     if said.eta is not None:
-        parts.append(f"done {ago(said.eta, now=datetime.now(UTC))}")
+        left_s = max(0.0, (said.eta - datetime.now(UTC)).total_seconds())
+        parts.append(f"{span(float(math.ceil(left_s)))} left")
     if said.message:
         parts.append(printable(said.message))
     return ", ".join(parts)

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 from cyclopts import Group, Parameter
 
 from windlass.core.limits import DELAY_MAX_S, TIMEOUT_MAX_S
 from windlass.errors import InputError
-from windlass.wire.codec import decode_json
+from windlass.wire.codec import decode_strict
 from windlass.wire.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -102,9 +101,9 @@ def parse_document(raw: bytes) -> dict[str, Any]:
         InputError: it is no JSON object.
     """
     try:
-        document = decode_json(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"what stdin holds is no JSON: {error}", code="invalid_json", pointer="payload") from None
+        document = decode_strict(raw)
+    except InputError as error:
+        raise InputError(f"what stdin holds cannot be used: {error}", code=error.code, pointer="payload") from None
     if not isinstance(document, dict):
         raise InputError("what stdin holds is no JSON object", code="invalid_json", pointer="payload")
     return document  # pyright: ignore[reportUnknownVariableType]
@@ -140,6 +139,11 @@ def _is_duration(words: Sequence[str]) -> bool:
 
 def _parse_value(text: str) -> Any:
     try:
-        return decode_json(text.encode())
-    except (msgspec.DecodeError, UnicodeError):
+        return decode_strict(text.encode())
+    except UnicodeError:
         return text
+    except InputError as error:
+        # What is almost JSON (a key twice, a number too large) was hardly meant as text.
+        if error.code in ("invalid_json", "non_finite_number"):
+            return text
+        raise

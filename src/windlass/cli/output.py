@@ -14,7 +14,7 @@ from typing import IO, Any
 import msgspec
 
 from windlass.cli.human import printable
-from windlass.client.errors import AccessDenied, ServerUnreachable, TaskCancelled, TaskFailed, WaitTimeout
+from windlass.client.errors import AccessDenied, ServerError, ServerUnreachable, TaskCancelled, TaskFailed, WaitTimeout
 from windlass.core.state import State
 from windlass.errors import InputError, NotFoundError, WindlassError
 from windlass.wire.v1 import TaskView
@@ -105,7 +105,7 @@ def _describe(error: WindlassError) -> list[str]:
         return [f"windlass: {detail}", *(f"  {pointer}: {text}" for pointer, text in fields)]
     if (retry_after_s := error.details.get("retry_after_s")) is not None:
         return [f"windlass: {detail} (try again in {retry_after_s:g} s)"]
-    if (request_id := error.details.get("request_id")) is not None and exit_code_of(error) is ExitCode.ERROR:
+    if isinstance(error, ServerError) and (request_id := error.details.get("request_id")) is not None:
         return [f"windlass: {detail} (request {printable(request_id)})"]
     return [f"windlass: {detail}"]
 

@@ -92,7 +92,7 @@ async def _wind_down(
     engine = assembled.engine
     await asyncio.wait([starting])  # a takeover under way is finished: it is short, and half of one helps nobody
     error = starting.exception() or _failure_of(engine, serving)
-    if error is None:
+    if starting.exception() is None and not engine.failed.done():
         _log.info(words.SERVER_DRAINING, signal=signals.name)
         hurrying = asyncio.create_task(_hurry(assembled, signals))
         draining = asyncio.create_task(engine.drain())
@@ -126,7 +126,7 @@ async def _first(*futures: asyncio.Future[Any]) -> None:
 
 
 class _Signals:
-    """The first SIGTERM or SIGINT, and the second."""
+    """The first SIGTERM, SIGINT or SIGHUP (a terminal that closes), and the second."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -135,15 +135,14 @@ class _Signals:
         self.name = ""
         self._loop = loop
         self._last: tuple[int, float] = (0, 0.0)
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._take, signum)
 
     def _take(self, signum: int) -> None:
         now = self._loop.time()
-        is_echo = self._last[0] == signum and now - self._last[1] < _SAME_SIGNAL_S
-        self._last = (signum, now)
-        if is_echo:
+        if self._last[0] == signum and now - self._last[1] < _SAME_SIGNAL_S:
             return
+        self._last = (signum, now)
         self.name = signal.Signals(signum).name
         for future in (self.first, self.second):
             if not future.done():

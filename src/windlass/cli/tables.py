@@ -30,6 +30,7 @@ _STYLES = {
     State.CANCELLED: "magenta",
 }
 _LINE_CHARS = 88
+_ID_COLUMNS = 110
 
 
 def print_tasks(tasks: Iterable[TaskView]) -> None:
@@ -39,12 +40,18 @@ def print_tasks(tasks: Iterable[TaskView]) -> None:
             at = task.created_at.isoformat()
             _write_fields(task.number, task.id, task.state, task.kind, task.queue, at, task.name or task.key or "")
         return
+    from rich.console import Console
     from rich.text import Text
 
     now = datetime.now(UTC)
-    table = _table("NUMBER", "STATE", "KIND", "NAME", "PROGRESS", "CREATED", "ID")
+    console = Console(highlight=False)
+    # An id is never cut: where it has no room the number stands for the task.
+    has_room = console.width >= _ID_COLUMNS
+    headings = ("NUMBER", "STATE", "KIND", "NAME", "PROGRESS", "CREATED")
+    table = _table(*headings, *(("ID",) if has_room else ()))
     table.columns[0].justify = "right"
-    table.columns[-1].no_wrap = True
+    for column in table.columns:
+        column.no_wrap = column.header not in ("KIND", "NAME")
     for task in tasks:
         table.add_row(
             str(task.number),
@@ -53,9 +60,9 @@ def print_tasks(tasks: Iterable[TaskView]) -> None:
             Text(printable(task.name or task.key or "")),
             Text(_share(task.progress)),
             Text(ago(task.created_at, now=now)),
-            Text(task.id),
+            *((Text(task.id),) if has_room else ()),
         )
-    _print(table)
+    console.print(table)
 
 
 def print_kinds(kinds: Sequence[KindView]) -> None:
@@ -66,6 +73,7 @@ def print_kinds(kinds: Sequence[KindView]) -> None:
                 kind.name, kind.app, kind.isolation, kind.queue, "live" if kind.is_live else "-", kind.summary
             )
         return
+    from rich.console import Console
     from rich.text import Text
 
     table = _table("KIND", "WHAT IT DOES", "QUEUE", "TIMEOUT", "ATTEMPTS", "RUNS", "WORKER")
@@ -79,7 +87,7 @@ def print_kinds(kinds: Sequence[KindView]) -> None:
             Text(printable(kind.isolation)),
             Text("live", style="green") if kind.is_live else Text("none", style="red"),
         )
-    _print(table)
+    Console(highlight=False).print(table)
 
 
 def print_task(task: TaskView, files: Sequence[FileRow]) -> None:
@@ -201,9 +209,3 @@ def _table(*headings: str) -> Table:
     from rich.table import Table
 
     return Table(*headings, box=None, pad_edge=False, header_style="dim")
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    Console(highlight=False).print(table)

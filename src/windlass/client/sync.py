@@ -95,7 +95,7 @@ class Client:
         while not task.state.has_ended:
             left_s = _POLL_S if end is None else end - time.monotonic()
             if left_s <= 0:
-                raise WaitTimeout(f"task {task.number} is {task.state} after {timeout:g} s; it goes on", task=task)
+                raise WaitTimeout(f"the time to wait is up: task {task.number} is {task.state} and goes on", task=task)
             wait_s, began = min(_POLL_S, max(left_s, 0.001)), time.monotonic()
             seen, etag = _poll(self._transport, ref, wait_s=wait_s, etag=etag, before=task)
             if seen.version != task.version:

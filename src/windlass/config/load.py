@@ -40,8 +40,8 @@ def load_settings(
     environ = os.environ if environ is None else environ
     sources: list[tuple[str, Tree]] = [
         ("windlass.toml", _read_toml(directory / "windlass.toml")),
-        (".env", _nest(_read_env_file(directory / ".env"))),
-        ("the environment", _nest(environ)),
+        (".env", _nest(_read_env_file(directory / ".env"), source=".env")),
+        ("the environment", _nest(environ, source="the environment")),
         ("the command line", {name: value for name, value in flags.items() if value is not None}),
     ]
     merged: Tree = {}
@@ -70,7 +70,7 @@ def _read_toml(path: Path) -> Tree:
 def _read_env_file(path: Path) -> dict[str, str]:
     """Read `NAME=value` lines; quotes around a value and `#` lines are left out."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         return {}
     except (UnicodeDecodeError, OSError) as error:
@@ -83,16 +83,19 @@ def _read_env_file(path: Path) -> dict[str, str]:
     return values
 
 
-def _nest(environ: Mapping[str, str]) -> Tree:
+def _nest(environ: Mapping[str, str], *, source: str) -> Tree:
     """Turn `WINDLASS_OUTBOUND__ALLOW=a,b` into `{"outbound": {"allow": ["a", "b"]}}`."""
     tree: Tree = {}
     for variable, value in environ.items():
         if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
             continue
         *sections, name = variable.removeprefix(_PREFIX).lower().split("__")
-        here = tree
+        here: Any = tree
         for section in sections:
-            here = here.setdefault(section, {})
+            here = here.setdefault(section, {}) if isinstance(here, dict) else None  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+        if not isinstance(here, dict) or isinstance(here.get(name), dict):  # pyright: ignore[reportUnknownMemberType]
+            path = ".".join([*sections, name])
+            raise ConfigError(f"{source} sets {path} beside a name it clashes with: a setting is a value or a section")
         here[name] = _split(value) if _is_list([*sections, name]) else value
     return tree
 

@@ -11,7 +11,7 @@ import math
 import msgspec
 
 from windlass.core.lease import check_times
-from windlass.core.limits import BLOCKED_KILL_S, BLOCKED_SUSPECT_S, GIB, MIB
+from windlass.core.limits import BLOCKED_KILL_S, BLOCKED_SUSPECT_S, FRAME_BYTES, GIB, MIB
 from windlass.core.stop import StopTimes
 from windlass.errors import ConfigError
 
@@ -130,7 +130,9 @@ def _server_rules(settings: Settings) -> dict[str, bool]:
         "port must be from 0 (any free one) to 65535": 0 <= settings.port <= 65535,
         "stop_s must be above 0 and finite": _is_span(settings.stop_s),
         "kill_after_s must be above 0 and finite": _is_span(settings.kill_after_s),
-        "body_bytes must be at least 1024": settings.body_bytes >= 1024,
+        "body_bytes must be from 1024 to 8388608 (a payload must fit into one frame to a worker)": 1024
+        <= settings.body_bytes
+        <= FRAME_BYTES // 2,
         "workers.shared_slots must be from 1 to 10000": 1 <= workers.shared_slots <= 10_000,
         "workers.solo must be from 1 to 256": 1 <= workers.solo <= 256,
         "workers.builtin_slots must be from 1 to 10000": 1 <= workers.builtin_slots <= 10_000,

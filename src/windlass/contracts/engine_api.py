@@ -98,12 +98,12 @@ class EngineApi(Protocol):
 
     async def wait_for_change(self, ref: TaskRef, *, version: int | None, timeout_s: float) -> Task:
         """Wait until the task's version is above `version` (None: above what it is now) or it has ended; then, or
-        when time is up or the server drains, give the task as it stands.
+        when time is up or the server stops, give the task as it stands.
         """
         ...
 
     async def wait_for_end(self, ref: TaskRef, *, timeout_s: float) -> Task:
-        """Wait until the task has ended; then, or when time is up or the server drains, give it as it stands."""
+        """Wait until the task has ended; then, or when time is up or the server stops, give it as it stands."""
         ...
 
     async def cancel(self, ref: TaskRef, *, reason: str | None = None, grace_s: float | None = None) -> Task:

@@ -34,12 +34,21 @@ Word = Accepted | Report | Save | KeepFile | Ended | Gone
 class Seat(Protocol):
     """One attempt's place in a worker."""
 
+    def assign(self, frame: Assign) -> None:
+        """Hand the attempt over, at once or, where the worker is just being spawned, at its hello. A worker that does
+        not come up is `Gone`.
+
+        Raises:
+            WorkerError: the frame is larger than a frame may be.
+        """
+        ...
+
     async def listen(self) -> Word:
         """Wait for the attempt's next word. Cancel-safe: no word is lost."""
         ...
 
     def tell(self, reason: StopReason) -> None:
-        """Ask the handler to stop."""
+        """Ask the handler to stop; an attempt that waits for its worker is withdrawn, and its last word is `Gone`."""
         ...
 
     def terminate(self) -> None:
@@ -82,14 +91,6 @@ class Workers(Protocol):
 
         Raises:
             WorkerError: no slot is free.
-        """
-        ...
-
-    async def assign(self, seat: Seat, frame: Assign) -> None:
-        """Hand the attempt over, waiting for the worker's hello where the seat is in one just being spawned.
-
-        Raises:
-            WorkerError: the worker did not come up. The seat has been left.
         """
         ...
 

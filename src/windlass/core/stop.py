@@ -9,6 +9,8 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
+from windlass.core.limits import LEASE_TTL_S
+
 
 class StopReason(StrEnum):
     """Why an attempt is being stopped."""
@@ -36,7 +38,7 @@ class StopTimes(msgspec.Struct, frozen=True, kw_only=True):
     kill_after_s: float = 5.0
     stop_s: float = 28.0
     hurry_s: float = 3.0
-    ttl_s: float = 30.0
+    ttl_s: float = LEASE_TTL_S
     fence_margin_s: float = 5.0
 
 
@@ -100,9 +102,23 @@ def due_at(ladder: Ladder) -> float | None:
 
 
 def advance(ladder: Ladder, *, now: float) -> tuple[Ladder, Stage | None]:
-    """Take the furthest step that is due at `now`; None when none is. Earlier steps are skipped over, not repeated."""
-    steps = ((Stage.KILLED, ladder.kill_at), (Stage.TERMINATED, ladder.terminate_at), (Stage.TOLD, ladder.tell_at))
-    for stage, at in steps:
-        if stage > ladder.stage and now >= at:
-            return msgspec.structs.replace(ladder, stage=stage), stage
-    return ladder, None
+    """Take the next step if it is due at `now`; None when it is not.
+
+    A step that comes late, because the whole server stood still, moves those after it: a handler is not killed before
+    it could answer. Only a lost lease waits for nobody: there the furthest step that is due is taken.
+    """
+    due = due_at(ladder)
+    if due is None or now < due:
+        return ladder, None
+    if ladder.reason is StopReason.LOST_LEASE:
+        stage = (
+            Stage.KILLED if now >= ladder.kill_at else Stage.TERMINATED if now >= ladder.terminate_at else Stage.TOLD
+        )
+        stage = max(stage, Stage(ladder.stage + 1))
+        return msgspec.structs.replace(ladder, stage=stage), stage
+    late_s = now - due
+    stage = Stage(ladder.stage + 1)
+    later = msgspec.structs.replace(
+        ladder, stage=stage, terminate_at=ladder.terminate_at + late_s, kill_at=ladder.kill_at + late_s
+    )
+    return later, stage

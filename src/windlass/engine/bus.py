@@ -43,7 +43,7 @@ class Bus:
         return self._closed
 
     def close(self) -> None:
-        """Wake everybody, for good: the server drains."""
+        """Wake everybody, for good: the server stops."""
         self._closed = True
         for waiters in self._waiters.values():
             for event in waiters:

@@ -10,7 +10,7 @@ import jsonschema_rs
 
 from windlass.contracts.engine_api import KindStatus
 from windlass.core.kind import Kind
-from windlass.errors import InputError, NotReadyError
+from windlass.errors import ConfigError, InputError, NotReadyError
 from windlass.wire.codec import decode_json
 
 Problem = tuple[str, str, str]
@@ -28,7 +28,11 @@ class _Version:
         self.kind = kind
         self.is_live = is_live
         schema = decode_json(kind.schema)
-        self._validator = jsonschema_rs.validator_for(schema)
+        try:
+            self._validator = jsonschema_rs.validator_for(schema)
+        except ValueError as error:
+            detail = f"the schema of the kind '{kind.name}' of {kind.app} cannot be used: {error}"
+            raise ConfigError(detail) from None
         self._fields = _fields(schema)
 
     def problems(self, payload: Mapping[str, Any]) -> list[Problem]:
@@ -79,21 +83,36 @@ class Catalog:
             self._kinds.setdefault(kind.name, []).append(_Version(kind, is_live=False))
 
     def announce(self, app: str, kinds: Sequence[Kind]) -> None:
-        """Take in what a worker of `app` has said at its hello: those versions are live, other ones of the app not."""
+        """Take in what a worker of `app` has said at its hello: these are its live kinds from now on.
+
+        Raises:
+            ConfigError: a kind is another live app's already, or its schema cannot be used; nothing is changed.
+        """
+        announced = [_Version(kind, is_live=True) for kind in kinds]
+        for kind in kinds:
+            if owner := self._live_owner(kind.name, besides=app):
+                raise ConfigError(
+                    f"the kind '{kind.name}' of {app} is {owner}'s already; name it otherwise with "
+                    '@app.task("another_name")'
+                )
         for versions in self._kinds.values():
             for version in versions:
                 version.is_live = version.is_live and version.kind.app != app
-        for kind in kinds:
+        for new in announced:
             others = [
                 version
-                for version in self._kinds.get(kind.name, [])
-                if (version.kind.app, version.kind.version) != (kind.app, kind.version)
+                for version in self._kinds.get(new.kind.name, [])
+                if (version.kind.app, version.kind.version) != (app, new.kind.version)
             ]
-            self._kinds[kind.name] = [_Version(kind, is_live=True), *others]
+            self._kinds[new.kind.name] = [new, *others]
 
     def is_live(self, name: str) -> bool:
         """Whether some live worker knows the kind."""
         return any(version.is_live for version in self._kinds.get(name, ()))
+
+    def _live_owner(self, name: str, *, besides: str) -> str | None:
+        owners = [version.kind.app for version in self._kinds.get(name, ()) if version.is_live]
+        return next((owner for owner in owners if owner != besides), None)
 
     def find(self, name: str, *, all_have_said_hello: bool) -> Kind:
         """Give the newest version of a kind, a live one if there is any.

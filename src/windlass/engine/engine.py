@@ -40,8 +40,8 @@ from windlass.engine.keeper import Keeper
 from windlass.engine.reads import Reads
 from windlass.engine.reaper import Reaper
 from windlass.engine.runner import RunnerTools
-from windlass.engine.settler import Settler
-from windlass.errors import ConflictError, KeyConflict, NotFoundError
+from windlass.engine.settler import Ears, Settler
+from windlass.errors import ConflictError, KeyConflict, NotFoundError, StoreError
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 
@@ -92,6 +92,7 @@ class Engine(Reads):
             times=settings.stop_times,
             on_lost=lambda: self._fail(ConflictError("another server has taken the store over")),
         )
+        self._settler.tell(_Ears(self._feeder, self._attempts))
         self._announcing: set[asyncio.Task[None]] = set()
         self._phase = "starting"
 
@@ -132,6 +133,7 @@ class Engine(Reads):
         """Claim nothing more, let attempts end, take those that do not down the ladder, and see them all settled."""
         self._phase = "stopping"
         await self._feeder.close()
+        await self._settler.turned()
         self._attempts.stop_all(StopReason.DRAIN)
         await self._attempts.wait()
 
@@ -143,7 +145,10 @@ class Engine(Reads):
         """End everything; after `drain`, nothing is running any more. Idempotent."""
         self._phase = "stopping"
         self._bus.close()
+        self._settler.close()
         await self._feeder.close()
+        await self._settler.turned()
+        self._attempts.stop_all(StopReason.HURRY)
         await self._workers.stop()
         await self._attempts.wait()
         if self._announcing:
@@ -163,7 +168,10 @@ class Engine(Reads):
         keeping.add_done_callback(self._announcing.discard)
 
     async def _keep_kinds(self, kinds: Sequence[Kind]) -> None:
-        await self._store.registry.keep_kinds(kinds)
+        try:
+            await self._store.registry.keep_kinds(kinds)
+        except StoreError as error:
+            self._fail(error)
 
     def health(self) -> Health:
         """Say how the server stands."""
@@ -193,10 +201,7 @@ class Engine(Reads):
     async def cancel(self, ref: TaskRef, *, reason: str | None = None, grace_s: float | None = None) -> Task:
         """Cancel a queued task, or have a running one stopped."""
         result = await self._settler.write(RequestCancel(ref, self._clock.now(), reason, grace_s))
-        task = _applied(result, ref, "cannot be cancelled any more")
-        if task.state is State.RUNNING:
-            self._attempts.cancel(task.number, grace_s=grace_s)
-        return task
+        return _applied(result, ref, "cannot be cancelled any more")
 
     async def retry(self, ref: TaskRef) -> Task:
         """Queue an ended task again."""
@@ -212,6 +217,20 @@ class Engine(Reads):
         """Let a held task start."""
         result = await self._settler.write(Release(ref, self._clock.now()))
         return _applied(result, ref, "is not held")
+
+
+class _Ears(Ears):
+    """Passes what a turn brings to those it concerns."""
+
+    def __init__(self, feeder: Feeder, attempts: Attempts) -> None:
+        self.wanted = feeder.wanted
+        self.placed = feeder.placed
+        self._attempts = attempts
+
+    def cancelling(self, task: Task, grace_s: float | None) -> None:
+        """Begin to stop the attempt of a task that runs."""
+        if task.state is State.RUNNING:
+            self._attempts.cancel(task.number, grace_s=grace_s)
 
 
 def _applied(result: WriteResult, ref: TaskRef, otherwise: str) -> Task:

@@ -44,7 +44,6 @@ class Feeder:
         self._next_due_at: datetime | None = None
         self._changed = asyncio.Event()
         self._service = Service("feeder", self._run, on_failure)
-        settler.feed(self._wanted, self._placed)
 
     def open(self) -> None:
         """Let turns claim."""
@@ -62,12 +61,14 @@ class Feeder:
         if self._open:
             self._settler.kick()
 
-    def _wanted(self) -> Wanted:
+    def wanted(self) -> Wanted:
+        """Say what the next turn may claim."""
         if not self._open:
             return Wanted()
         return Wanted(slots=self._workers.slots(), pools=self._workers.pools())
 
-    def _placed(self, turn: Turn) -> None:
+    def placed(self, turn: Turn) -> None:
+        """Start what a turn has claimed, and note when the next task is due."""
         for claimed in turn.claimed:
             self._run_attempt(claimed)
         self._next_due_at = turn.next_due_at

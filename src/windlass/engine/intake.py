@@ -59,6 +59,8 @@ def _run_at(submission: Submission, now: datetime) -> datetime:
         return now + timedelta(seconds=submission.delay_s)
     if submission.run_at is None:
         return now
+    if submission.run_at.tzinfo is None:
+        return submission.run_at  # refused by the task itself
     if submission.run_at > now + timedelta(seconds=DELAY_MAX_S):
         raise InputError("run_at is more than 366 days ahead", code="out_of_range", pointer="/run_at")
     return max(now, submission.run_at)

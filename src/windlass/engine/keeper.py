@@ -20,7 +20,7 @@ from windlass.core.limits import BEAT_S
 from windlass.core.stop import StopTimes
 from windlass.errors import StoreError
 from windlass.telemetry import vocabulary as words
-from windlass.telemetry.log import get_logger
+from windlass.telemetry.log import flush, get_logger
 
 _log = get_logger()
 _LOOK_EVERY_S = 1.0
@@ -51,9 +51,7 @@ class Keeper:
         """Begin to beat, and to watch the calling loop."""
         loop = asyncio.get_running_loop()
         self._turned_at = time.monotonic()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._keep(loop)), name="windlass-keeper", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(loop,), name="windlass-keeper", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -62,6 +60,15 @@ class Keeper:
         self._stopping.set()
         if thread is not None:
             await asyncio.to_thread(thread.join)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Keep, and tell of an end that nobody asked for: a server without a beat must not go on."""
+        try:
+            asyncio.run(self._keep(loop))
+        except Exception as error:  # noqa: BLE001 the last one to see it
+            _log.error(words.LOOP_FAILED, loop="keeper", error=repr(error), exc_info=error)
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._on_lost)
 
     def _turned(self) -> None:
         self._turned_at = time.monotonic()
@@ -77,6 +84,7 @@ class Keeper:
                 loop.call_soon_threadsafe(self._turned)
             if is_wedged(loop_turned_at=self._turned_at, now=now, times=self._times):
                 _log.error(words.SERVER_FAILED, error="the engine's loop stands still; leaving its leases to others")
+                flush()
                 os._exit(EXIT_WEDGED)
             if now - beat_at >= BEAT_S:
                 beat_at = now

@@ -14,7 +14,7 @@ import msgspec
 from windlass.contracts import tasks as writes
 from windlass.contracts.clock import Clock, Ids
 from windlass.contracts.link import Gone, Seat, Workers
-from windlass.contracts.tasks import Applied, Claimed, Refusal, Refused
+from windlass.contracts.tasks import Applied, Claimed, Refusal, Refused, WriteResult
 from windlass.core.decide import decide
 from windlass.core.outcome import Errored, Interrupted, Lost, Outcome, Snoozed, Succeeded, TimedOut
 from windlass.core.stop import Ladder, Stage, StopReason, StopTimes, advance, due_at, ladder_for, merge
@@ -27,6 +27,7 @@ from windlass.wire.frames import Accepted, Assign, Ended, KeepFile, Report, Save
 
 _log = get_logger()
 _SETTLE_AGAIN_S = 1.0
+_SERVER_STOPS = frozenset({StopReason.DRAIN, StopReason.HURRY})
 
 
 class RunnerTools(msgspec.Struct, frozen=True):
@@ -55,6 +56,7 @@ class Runner:
         self._ladder: Ladder | None = None
         self._timer: asyncio.Timeout | None = None
         self._accepted = False
+        self._saving: set[asyncio.Future[None]] = set()
         self._began_at = tools.clock.monotonic()
 
     async def run(self) -> None:
@@ -81,10 +83,7 @@ class Runner:
         except WorkerError as error:
             return _not_begun(error)
         try:
-            await self._tools.workers.assign(seat, self._assignment())
-        except WorkerError as error:
-            return _not_begun(error)
-        try:
+            seat.assign(self._assignment())
             return await self._supervise(seat)
         finally:
             seat.leave()
@@ -124,7 +123,7 @@ class Runner:
                 case KeepFile(file=file):
                     self._tools.settler.note(writes.KeepFile(self.task.number, self._token, file))
                 case Save():
-                    await self._save(seat, word)
+                    self._save(seat, word)
                 case Ended():
                     return self._conclude(word)
                 case Gone():
@@ -151,9 +150,21 @@ class Runner:
             case _:
                 return
 
-    async def _save(self, seat: Seat, word: Save) -> None:
-        result = await self._write(writes.Save(self.task.number, self._token, word.checkpoint))
-        seat.answer(serial=word.serial, accepted=isinstance(result, Applied))
+    def _save(self, seat: Seat, word: Save) -> None:
+        """Have a checkpoint written, in its place in the line, without ceasing to listen."""
+        write = writes.Save(self.task.number, self._token, word.checkpoint)
+        saving = asyncio.ensure_future(self._answer(seat, word.serial, write, self._begin(write)))
+        self._saving.add(saving)
+        saving.add_done_callback(self._saving.discard)
+
+    async def _answer(
+        self, seat: Seat, serial: int, write: writes.Save, begun: asyncio.Future[WriteResult] | None
+    ) -> None:
+        result = await self._finish(write, begun)
+        if isinstance(result, Applied):
+            # A new checkpoint: the count of interruptions in a row begins anew, here as in the store.
+            self.task = msgspec.structs.replace(self.task, interrupted=0)
+        seat.answer(serial=serial, accepted=isinstance(result, Applied))
 
     # its ending ──────────────────────────────────────────────────
 
@@ -168,8 +179,9 @@ class Runner:
         return self._stopped(outcome, error, self._ladder.reason)
 
     def _conclude_gone(self, gone: Gone) -> Outcome:
-        if self._ladder is not None and self._ladder.stage is not Stage.RUNNING:
-            return self._stopped(Lost(gone.error), gone.error, self._ladder.reason)
+        ladder = self._ladder
+        if ladder is not None and (ladder.stage is not Stage.RUNNING or ladder.reason in _SERVER_STOPS):
+            return self._stopped(Lost(gone.error), gone.error, ladder.reason)
         if not self._accepted:
             return Interrupted(gone.error)
         if gone.alone and not gone.discarded:
@@ -188,23 +200,49 @@ class Runner:
     async def _settle(self, outcome: Outcome) -> None:
         """Write what the ending makes of the task; decides anew when a cancel request has come in between."""
         ran_s = self._tools.clock.monotonic() - self._began_at
+        if self._saving:
+            await asyncio.wait(self._saving)
         task = self.task
         while True:
             settlement = decide(task, outcome, now=self._tools.clock.now(), roll=self._tools.ids.roll())
-            result = await self._write(writes.Settle(task.number, self._token, settlement, ran_s))
+            write = writes.Settle(task.number, self._token, settlement, ran_s)
+            result = await self._finish(write, self._begin(write))
             if isinstance(result, Refused) and result.why is Refusal.CHANGED and result.task is not None:
                 task = result.task
                 continue
             return
 
-    async def _write(self, write: writes.Settle | writes.Save) -> writes.WriteResult:
-        """Have a write done, however long the store has no room: the attempt keeps its lease meanwhile."""
+    def _begin(self, write: writes.Settle | writes.Save) -> asyncio.Future[WriteResult] | None:
+        try:
+            return self._tools.settler.begin(write)
+        except SaturatedError:
+            return None
+
+    async def _finish(
+        self, write: writes.Settle | writes.Save, begun: asyncio.Future[WriteResult] | None
+    ) -> WriteResult | None:
+        """Have a write done, however long the store has no room: the attempt keeps its lease meanwhile.
+
+        A drain that is over ends that: None, and the next start takes the task back as interrupted.
+        """
         while True:
             try:
-                return await self._tools.settler.write(write)
-            except (StoreFull, StoreUnavailable, SaturatedError) as error:
-                _log.warning(words.SETTLE_DELAYED, task_id=self.task.id, attempt=self.task.attempt, error=error.detail)
-                await asyncio.sleep(_SETTLE_AGAIN_S)
+                if begun is not None:
+                    return await begun
+                detail = "too many writes wait"
+            except (StoreFull, StoreUnavailable) as error:
+                detail = error.detail
+            _log.warning(words.SETTLE_DELAYED, task_id=self.task.id, attempt=self.task.attempt, error=detail)
+            if self._is_drained():
+                return None
+            await asyncio.sleep(_SETTLE_AGAIN_S)
+            begun = self._begin(write)
+
+    def _is_drained(self) -> bool:
+        ladder = self._ladder
+        if ladder is None or ladder.reason not in _SERVER_STOPS:
+            return False
+        return self._tools.clock.monotonic() >= ladder.kill_at
 
 
 def _not_begun(error: WorkerError) -> Interrupted:

@@ -6,16 +6,18 @@ Decides nothing about tasks; `core.decide` has done that before a settlement com
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import Callable
 
 from windlass.contracts.clock import Clock
 from windlass.contracts.tasks import (
+    Hold,
     KeepFile,
     Refusal,
     Refused,
+    Release,
     Report,
+    RequestCancel,
+    Retry,
     Save,
     Settle,
     Submit,
@@ -26,10 +28,10 @@ from windlass.contracts.tasks import (
     WriteResult,
 )
 from windlass.core.limits import LINE_WRITES, TURN_BYTES, TURN_WRITES
-from windlass.core.task import Event
+from windlass.core.task import Event, Task
 from windlass.engine.bus import Bus
 from windlass.engine.service import OnFailure, Service
-from windlass.errors import SaturatedError, StoreError, StoreFull, StoreUnavailable
+from windlass.errors import NotReadyError, SaturatedError, StoreError, StoreFull, StoreUnavailable
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 
@@ -39,10 +41,23 @@ _RETRY_AFTER_S = 1.0
 Waiter = tuple[Write, "asyncio.Future[WriteResult] | None"]
 
 
+class Ears:
+    """Who is asked and told around each turn."""
+
+    def wanted(self) -> Wanted:
+        """Say, right before a turn, what it may claim."""
+        return Wanted()
+
+    def placed(self, turn: Turn) -> None:
+        """Take in, right after a turn, what it has claimed."""
+
+    def cancelling(self, task: Task, grace_s: float | None) -> None:
+        """Take in that a cancel request of `task` is durable, whether or not its caller still waits."""
+
+
 class Settler:
     """One turn after the other, as long as anything waits.
 
-    `wanted` is asked right before each turn, `placed` is told right after it.
     Concurrency: of one event loop.
     """
 
@@ -53,23 +68,33 @@ class Settler:
         self._line: deque[Waiter] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._wanted: Callable[[], Wanted] = Wanted
-        self._placed: Callable[[Turn], None] = lambda _: None
+        self._idle.set()
+        self._ears = Ears()
         self._on_failure = on_failure
         self._failure: StoreError | None = None
+        self._closing = False
         self._service = Service("settler", self._run, on_failure)
         self.stale_writes = 0
 
-    def feed(self, wanted: Callable[[], Wanted], placed: Callable[[Turn], None]) -> None:
-        """Let turns claim from now on."""
-        self._wanted, self._placed = wanted, placed
+    def tell(self, ears: Ears) -> None:
+        """Ask and tell `ears` around every turn from now on."""
+        self._ears = ears
 
     def start(self) -> None:
         """Begin to turn."""
         self._service.start()
 
+    def close(self) -> None:
+        """Take no more writes of clients; those of attempts go on."""
+        self._closing = True
+
+    async def turned(self) -> None:
+        """Wait until the turn under way, if there is one, is over and its claims are placed."""
+        await self._idle.wait()
+
     async def stop(self) -> None:
         """Write what waits, then stop."""
+        self.close()
         while self._service.is_running and self._line:
             self._idle.clear()
             self._wake.set()
@@ -81,51 +106,70 @@ class Settler:
         self._wake.set()
 
     async def write(self, write: Write) -> WriteResult:
-        """Have `write` applied, and wait until that is durable.
-
-        Raises:
-            SaturatedError: the line is full; nothing happened.
-            StoreError: nothing happened.
+        """Have `write` applied, and wait until that is durable; see `begin`.
 
         Concurrency: cancel-safe: one that leaves changes nothing, the write is done all the same.
         """
+        # SHIELD: the write belongs to the turn, not to the one who waits for it.
+        return await asyncio.shield(self.begin(write))
+
+    def begin(self, write: Write) -> asyncio.Future[WriteResult]:
+        """Put `write` into the line, in the order of calls; the future is done once it is durable.
+
+        Raises:
+            SaturatedError: the line is full; nothing happened.
+            NotReadyError: the server stops, and this is a client's write; nothing happened.
+            StoreError: nothing happened.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._closing and isinstance(write, Submit | RequestCancel | Retry | Hold | Release):
+            raise NotReadyError("the server is stopping; try again", code="stopping", retry_after_s=_RETRY_AFTER_S)
         if len(self._line) >= LINE_WRITES:
             raise SaturatedError(
                 f"{len(self._line):,} writes wait for the store already; try again", retry_after_s=_RETRY_AFTER_S
             )
-        # SHIELD: the write belongs to the turn, not to the one who waits for it.
-        return await asyncio.shield(self._ask(write, asyncio.get_running_loop().create_future()))
+        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        self._line.append((write, future))
+        self._wake.set()
+        return future
 
     def note(self, write: Report | KeepFile) -> None:
-        """Have a report of an attempt written without waiting; dropped when the line is half full.
+        """Have a report of an attempt written without waiting.
 
-        LIMIT: progress must not crowd out submits and settlements.
+        LIMIT: progress must not crowd out submits and settlements: it is dropped when the line is half full. Files
+        are not: their rows are what a next attempt goes by, and a worker sends few of them.
         """
         if isinstance(write, KeepFile) or len(self._line) < LINE_WRITES // 2:
             self._line.append((write, None))
             self._wake.set()
 
-    def _ask(self, write: Write, future: asyncio.Future[WriteResult]) -> asyncio.Future[WriteResult]:
-        if self._failure is not None:
-            future.set_exception(self._failure)
-        else:
-            self._line.append((write, future))
-            self._wake.set()
-        return future
-
     async def _run(self) -> None:
+        batch: list[Waiter] = []
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                await asyncio.sleep(0)  # let those who are about to write join this turn
-                await self._turn(self._gather())
+                self._idle.clear()
+                # RACE: those who are about to write join this turn, and attempts begun by the last one take their
+                # slots before the next is told how many are free.
+                await asyncio.sleep(0)
+                batch = self._gather()
+                await self._turn(batch)
+                self._idle.set()
                 if self._line:
                     self._wake.set()
-                else:
-                    self._idle.set()
         finally:
-            self._idle.set()
+            self._give_up(batch)
+
+    def _give_up(self, batch: list[Waiter]) -> None:
+        """Leave nobody waiting for a loop that has ended."""
+        self._failure = self._failure or StoreError("the server does not write any more")
+        for _, future in (*batch, *self._line):
+            if future is not None and not future.done():
+                future.set_exception(self._failure)
+        self._line.clear()
+        self._idle.set()
 
     def _gather(self) -> list[Waiter]:
         """Take the next writes off the line: as many as a turn may hold, at least one."""
@@ -141,12 +185,11 @@ class Settler:
     async def _turn(self, batch: list[Waiter]) -> None:
         writes = [write for write, _ in batch]
         # SHIELD: a turn that has begun is finished, and its claims are placed, whoever stops this loop.
-        turning = asyncio.ensure_future(self._tasks.turn(writes, self._wanted(), now=self._clock.now()))
+        turning = asyncio.ensure_future(self._tasks.turn(writes, self._ears.wanted(), now=self._clock.now()))
         try:
             turn = await asyncio.shield(turning)
         except asyncio.CancelledError:
-            with contextlib.suppress(StoreError):
-                self._tell(batch, await turning)
+            self._tell(batch, await turning)
             raise
         except StoreError as error:
             self._fail(batch, error)
@@ -162,9 +205,11 @@ class Settler:
                 self._count_stale(write, result)
             elif isinstance(write, Report | KeepFile | Save):
                 self._bus.touch(write.number)
+            elif isinstance(write, RequestCancel) and result.task is not None:
+                self._ears.cancelling(result.task, write.grace_s)
             if future is not None and not future.done():
                 future.set_result(result)
-        self._placed(turn)
+        self._ears.placed(turn)
 
     def _count_stale(self, write: Write, result: Refused) -> None:
         if result.why is Refusal.STALE and isinstance(write, Settle | Report | Save | KeepFile):

@@ -69,7 +69,7 @@ def clear(workers: Sequence[WorkerRow]) -> None:
 
 
 def _is_still_its_group(worker: WorkerRow) -> bool:
-    """Whether a group called `worker.pid` can only be the worker's: the pid is unused since, or still the worker."""
+    """Whether a group called `worker.pid` is the worker's: its leader still is, or has gone and nobody has its pid."""
     stat = _stat(worker.pid)
     return stat is None or stat[2] == worker.started
 
@@ -88,7 +88,7 @@ def _processes() -> Iterator[tuple[int, tuple[str, int, int]]]:
 def _stat(pid: int) -> tuple[str, int, int] | None:
     """Read (state, process group, start time in clock ticks since boot); None when there is no such process."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
+        text = (_PROC / str(pid) / "stat").read_text("latin-1")  # a process may call itself anything
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything

@@ -21,6 +21,7 @@ from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 from windlass.wire.frames import (
     Accepted,
+    Assign,
     Beat,
     Ended,
     Frame,
@@ -36,6 +37,10 @@ from windlass.wire.frames import (
 )
 
 _log = get_logger()
+
+
+LEAVES_WITHIN_S = 5.0
+"""A worker that takes no more attempts and has none left, or retires, is killed when it has not left by then."""
 
 
 class Stage(Enum):
@@ -70,13 +75,13 @@ class Member:
         self.stage = Stage.STARTING
         self.process = WorkerProcess(self)
         self.seats: dict[Token, MemberSeat] = {}
-        self.hello = asyncio.Event()
-        self.heard_at = asyncio.get_running_loop().time()
+        self.heard_at = self.born_at = self.closed_at = asyncio.get_running_loop().time()
         self.blocked_s = 0.0
         self.said_hello = False
+        self.is_explained = False
+        self.ending = ""
         self.has_worked = False
-        self.born_at = self.heard_at
-        self._discarding = False
+        self.is_discarded = self.was_killed = False
         self._duties = duties
 
     @property
@@ -94,7 +99,8 @@ class Member:
         self.role = role
         self.stage = Stage.OPEN
         self.process.send(Welcome(role=role, settings=settings))
-        self.hello.set()
+        for seat in self.seats.values():
+            seat.send_waiting()
 
     def seat(self, token: Token) -> MemberSeat:
         """Take a slot."""
@@ -106,25 +112,43 @@ class Member:
 
     def close(self) -> None:
         """Take no more attempts, and end once those inside have ended."""
+        if self.stage is Stage.OPEN:
+            self.process.send(Retire())
         if self.stage in (Stage.STARTING, Stage.OPEN):
             self.stage = Stage.CLOSED
-            self.process.send(Retire())
+            self.closed_at = asyncio.get_running_loop().time()
             self._duties.on_change(self)
 
     def retire(self, because_of: Token) -> None:
         """Close, and tell all but one attempt to stop: that one does not let itself be stopped otherwise."""
         self.close()
-        self._discarding = True
+        self.is_discarded = True
         _log.warning(words.WORKER_RETIRED, app=self.app, pid=self.pid, inside=len(self.seats))
         for token in self.seats:
             if token != because_of:
                 self.process.send(Tell(token, StopReason.DRAIN))
 
     def discard(self) -> None:
-        """SIGKILL it for what one of its attempts does."""
-        self._discarding = True
+        """SIGKILL it; what its attempts were doing does not count against them."""
+        self.is_discarded = self.was_killed = True
         self.close()
         self.process.signal_group(signal.SIGKILL)
+
+    def should_be_gone(self, now: float) -> bool:
+        """Whether it has had its time to leave: it is closed, and empty or retiring."""
+        may_leave = self.stage is Stage.CLOSED and (not self.seats or self.is_discarded)
+        return may_leave and now - self.closed_at >= LEAVES_WITHIN_S
+
+    def unanswered_s(self, now: float) -> float:
+        """Say how long an attempt handed over has not begun."""
+        return max((now - seat.unanswered_since for seat in self.seats.values() if seat.unanswered_since), default=0.0)
+
+    def forgive(self, now: float) -> None:
+        """Count its silence anew."""
+        self.heard_at, self.closed_at, self.blocked_s = now, now, 0.0
+        for seat in self.seats.values():
+            if seat.unanswered_since is not None:
+                seat.unanswered_since = now
 
     def remove(self, seat: MemberSeat) -> None:
         """Give a slot back."""
@@ -158,13 +182,12 @@ class Member:
 
     def on_gone(self, ending: str) -> None:
         """Give every attempt inside its last word."""
-        self.stage = Stage.GONE
-        self.hello.set()
+        self.stage, self.ending = Stage.GONE, ending
         seats = list(self.seats.values())
         message = f"the worker process {self.pid} ended with {ending} while the attempt ran in it"
         error = Error(type="WorkerGone", message=message, exit=ending)
         for seat in seats:
-            seat.hear(Gone(error=error, alone=len(seats) == 1, discarded=self._discarding))
+            seat.hear(Gone(error=error, alone=len(seats) == 1, discarded=self.is_discarded))
         self._duties.on_gone(self)
 
 
@@ -174,10 +197,30 @@ class MemberSeat:
     def __init__(self, member: Member, token: Token) -> None:
         self.member = member
         self.token = token
+        self.unanswered_since: float | None = None
+        """When the attempt was handed over, while it has not begun."""
+        self._waiting: Assign | None = None
+        self._was_sent = self._has_ended = False
         self._words: asyncio.Queue[Word] = asyncio.Queue()
+
+    def assign(self, frame: Assign) -> None:
+        """Hand the attempt over, now or at the worker's hello."""
+        self._waiting = frame
+        if self.member.stage is not Stage.STARTING:
+            self.send_waiting()
+
+    def send_waiting(self) -> None:
+        """Send what `assign` has left for the hello."""
+        frame, self._waiting = self._waiting, None
+        if frame is not None:
+            self.member.has_worked = self._was_sent = True
+            self.unanswered_since = asyncio.get_running_loop().time()
+            self.member.process.send(frame)
 
     def hear(self, word: Word) -> None:
         """Keep a word for `listen`."""
+        self.unanswered_since = None
+        self._has_ended = self._has_ended or isinstance(word, Ended)
         self._words.put_nowait(word)
 
     async def listen(self) -> Word:
@@ -185,8 +228,13 @@ class MemberSeat:
         return await self._words.get()
 
     def tell(self, reason: StopReason) -> None:
-        """Ask the handler to stop."""
-        self.member.process.send(Tell(self.token, reason))
+        """Ask the handler to stop, or withdraw an attempt that has not been sent."""
+        if self._waiting is not None:
+            self._waiting = None
+            error = Error(type="NoWorker", message="stopped before a worker had come up for it")
+            self.hear(Gone(error=error, alone=False, discarded=True))
+        else:
+            self.member.process.send(Tell(self.token, reason))
 
     def terminate(self) -> None:
         """SIGTERM the group; retire a shared worker instead."""
@@ -206,5 +254,7 @@ class MemberSeat:
         self.member.process.send(Saved(self.token, serial, accepted))
 
     def leave(self) -> None:
-        """Give the slot back."""
+        """Give the slot back; a solo worker whose attempt has not ended by its own word is not used again."""
+        if self.member.role is Isolation.SOLO and self._was_sent and not self._has_ended:
+            self.member.close()
         self.member.remove(self)

@@ -80,7 +80,14 @@ class WorkerProcess(asyncio.Protocol):
         finally:
             theirs.close()
         self.pid = process.pid
-        self._watcher(process).start()
+        try:
+            self._watcher(process).start()
+        except RuntimeError as error:
+            process.kill()
+            process.wait()
+            self.pid = 0
+            ours.close()
+            raise WorkerError(f"a worker process cannot be watched: {error}", code="worker_spawn") from None
         ours.setblocking(False)
         await self._loop.create_unix_connection(lambda: self, sock=ours)
 
@@ -105,7 +112,8 @@ class WorkerProcess(asyncio.Protocol):
         try:
             for frame in self._splitter.feed(data):
                 self._owner.on_frame(frame)
-        except WorkerError:
+        except WorkerError as error:
+            _log.error(words.WORKER_KILLED, pid=self.pid, error=error.detail)
             self.signal_group(signal.SIGKILL)
 
     def connection_lost(self, exc: Exception | None) -> None:

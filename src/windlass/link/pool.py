@@ -13,9 +13,9 @@ from windlass.config.schema import Workers as WorkersSettings
 from windlass.contracts.registry import Registry, WorkerRow
 from windlass.core.ids import ServerId, Token
 from windlass.core.kind import Isolation, Kind
-from windlass.errors import StoreError, WorkerError
+from windlass.errors import StoreError, WindlassError, WorkerError
 from windlass.link.census import identify
-from windlass.link.member import Duties, Member, MemberSeat, Stage
+from windlass.link.member import LEAVES_WITHIN_S, Duties, Member, MemberSeat, Stage
 from windlass.link.sentry import Sentry
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
@@ -23,6 +23,8 @@ from windlass.telemetry.log import get_logger
 _log = get_logger()
 _FIRST_DELAY_S = 1.0
 _LAST_DELAY_S = 30.0
+_BEGINS_WITHIN_S = 10.0
+"""A solo worker that has not begun its attempt by then is killed: nothing else bounds an attempt that has not begun."""
 _HURRIED_S = 5.0
 """A worker that has fallen sooner than this after its hello makes the next one wait, like one that said none."""
 
@@ -100,36 +102,53 @@ class AppPool:
         self._spawn(None)
 
     async def stop(self) -> None:
-        """SIGKILL all workers that have not ended by themselves, and see them gone. Idempotent."""
+        """End all workers, those that do not leave when asked by SIGKILL, and see them gone. Idempotent."""
         self._stopping = True
-        for member in list(self._members):
-            if member.pid:
-                member.discard()
-        for member in list(self._members):
-            if member.pid:
-                await member.process.gone.wait()
         if self._respawning is not None:
             self._respawning.cancel()
+        members = list(self._members)
+        for member in members:
+            if member.stage is Stage.OPEN and not member.seats:
+                member.close()
+            elif member.pid:
+                member.discard()
+        await asyncio.gather(*(_see_off(member) for member in members if member.pid))
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
-    def look_after(self) -> None:
-        """Part with workers that say no hello, or whose loop stands still; called about once a second."""
+    def look_after(self, *, was_frozen: bool) -> None:
+        """Part with workers that say no hello, do not begin, stand still or do not leave; called about once a second.
+
+        `was_frozen`: this server itself stood still just now, so that nobody's silence means anything.
+        """
         now = asyncio.get_running_loop().time()
-        limits = self._tools.limits
         for member in list(self._members):
-            silent_s = now - member.heard_at
-            if member.stage is Stage.STARTING and silent_s > limits.hello_s:
-                self._note_problem(member, f"no hello within {limits.hello_s:g} s: does its import hang?")
+            if was_frozen:
+                member.forgive(now)
+            if not member.was_killed and (why := self._fault(member, now)):
+                if member.stage is Stage.STARTING:
+                    self._note_problem(member, why)
+                _log.warning(words.WORKER_KILLED, app=self.app, pid=member.pid, why=why)
                 member.discard()
-            elif member.role is Isolation.SHARED and member.seats:
-                # A loop that holds the interpreter's lock cannot even say that it is blocked.
-                blocked_s = max(member.blocked_s, silent_s)
-                if blocked_s >= limits.blocked_kill_s:
-                    _log.warning(words.WORKER_KILLED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
-                    member.discard()
-                elif blocked_s >= limits.suspect_s and member.stage is Stage.OPEN:
-                    _log.warning(words.WORKER_BLOCKED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
-                    member.close()
+
+    def _fault(self, member: Member, now: float) -> str | None:
+        """Say why a worker has to be killed, if it has to; close one that is only suspect."""
+        limits = self._tools.limits
+        silent_s = now - member.heard_at
+        if member.stage is Stage.STARTING:
+            is_late = silent_s > limits.hello_s
+            return f"no hello within {limits.hello_s:g} s: does its import hang?" if is_late else None
+        if member.should_be_gone(now):
+            return "it takes no more attempts, and does not leave"
+        if member.role is Isolation.SOLO:
+            return "it does not begin its attempt" if member.unanswered_s(now) >= _BEGINS_WITHIN_S else None
+        # A loop that holds the interpreter's lock cannot even say that it is blocked.
+        blocked_s = max(member.blocked_s, silent_s) if member.seats else 0.0
+        if blocked_s >= limits.blocked_kill_s:
+            return f"its loop has not turned for {blocked_s:.1f} s"
+        if blocked_s >= limits.suspect_s and member.stage is Stage.OPEN:
+            _log.warning(words.WORKER_BLOCKED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
+            member.close()
+        return None
 
     def _spawn(self, role: Isolation | None) -> Member:
         duties = Duties(self._on_hello, self._note_problem, self._on_change, self._on_gone)
@@ -140,8 +159,13 @@ class AppPool:
 
     async def _bring_up(self, member: Member) -> None:
         """Start the process and write it down; it gets no work before that is durable."""
+        if self._stopping:  # RACE: stopped between the wish for a worker and its beginning
+            member.on_gone("never started")
+            return
         try:
             await member.process.spawn(app=self.app, nice=self._tools.limits.nice)
+            if self._stopping:
+                member.discard()
             self._tools.sentry.watch(member.pid)
             row = identify(member.pid, self._tools.server)
             self._rows[member] = row
@@ -158,8 +182,13 @@ class AppPool:
             self._welcome(member)
 
     def _on_hello(self, member: Member, kinds: list[Kind]) -> None:
-        if self.kinds is None or set(self.kinds) != {kind.name for kind in kinds} or self.problem:
-            self._tools.on_kinds(self.app, kinds)
+        if self.kinds is None or self.problem or list(self.kinds.values()) != kinds:
+            try:
+                self._tools.on_kinds(self.app, kinds)
+            except WindlassError as error:
+                self._note_problem(member, error.detail)
+                member.discard()
+                return
         self.kinds = {kind.name: kind for kind in kinds}
         self.problem = None
         self._delay_s = 0.0
@@ -167,15 +196,12 @@ class AppPool:
             self._welcome(member)
 
     def _welcome(self, member: Member) -> None:
-        role = member.role or self._first_role()
+        role = member.role or (Isolation.SHARED if self._needs(Isolation.SHARED) else Isolation.SOLO)
         member.capacity = 1 if role is Isolation.SOLO else self._shared_slots
         member.welcome(role, self._tools.settings)
         _log.debug(words.WORKER_READY, app=self.app, pid=member.pid, role=role)
         self._keep_spare()
         self._tools.on_room()
-
-    def _first_role(self) -> Isolation:
-        return Isolation.SHARED if self._needs(Isolation.SHARED) else Isolation.SOLO
 
     def _needs(self, role: Isolation) -> bool:
         return any(kind.isolation is role for kind in (self.kinds or {}).values())
@@ -199,7 +225,8 @@ class AppPool:
         self._keep_spare()
 
     def _note_problem(self, member: Member, detail: str) -> None:
-        self.problem = f"the app {self.app} cannot be used: {detail.strip().splitlines()[-1] if detail else '?'}"
+        member.is_explained = True
+        self.problem = f"the app {self.app} cannot be used: {(detail.strip() or '?').splitlines()[-1]}"
         _log.error(words.WORKER_UNFIT, app=self.app, pid=member.pid, detail=detail)
 
     def _on_gone(self, member: Member) -> None:
@@ -211,22 +238,28 @@ class AppPool:
         if self._stopping:
             return
         age_s = asyncio.get_running_loop().time() - member.born_at
+        if not member.said_hello and not member.is_explained:
+            self._note_problem(member, f"its worker ended with {member.ending} before it said hello")
         if not member.said_hello or (age_s < _HURRIED_S and not member.has_worked):
-            self._delay_s = min(_LAST_DELAY_S, self._delay_s * 2 or _FIRST_DELAY_S)
-            self._respawning = self._do(self._respawn_later(member.role))
+            self._respawn_later(member.role)
         else:
             self._keep_spare()
         self._tools.on_room()
 
-    async def _respawn_later(self, role: Isolation | None) -> None:
+    def _respawn_later(self, role: Isolation | None) -> None:
+        """Try again after a growing delay; one try at a time."""
+        if self._respawning is None or self._respawning.done():
+            self._delay_s = min(_LAST_DELAY_S, self._delay_s * 2 or _FIRST_DELAY_S)
+            self._respawning = self._do(self._respawn(role))
+
+    async def _respawn(self, role: Isolation | None) -> None:
         await asyncio.sleep(self._delay_s)
-        if self._stopping:
-            return
         if self.kinds is None or self.problem:
             self._spawn(role)
         else:
             self._delay_s = 0.0
             self._keep_spare()
+            self._tools.on_room()
 
     async def _forget(self, row: WorkerRow) -> None:
         with contextlib.suppress(StoreError):  # the next server finds the row, and the process gone
@@ -237,3 +270,13 @@ class AppPool:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
         return task
+
+
+async def _see_off(member: Member) -> None:
+    """See a worker gone that has been asked to leave."""
+    try:
+        async with asyncio.timeout(LEAVES_WITHIN_S):
+            await member.process.gone.wait()
+    except TimeoutError:
+        member.discard()
+        await member.process.gone.wait()

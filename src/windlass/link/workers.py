@@ -12,14 +12,13 @@ from windlass.contracts.link import Seat
 from windlass.contracts.registry import Registry, WorkerRow
 from windlass.core.ids import ServerId, Token
 from windlass.core.kind import BUILTIN_APP, Isolation, Kind
-from windlass.errors import WorkerError
 from windlass.link import census
-from windlass.link.member import MemberSeat, Stage
 from windlass.link.pool import AppPool, PoolTools
 from windlass.link.sentry import Sentry
-from windlass.wire.frames import Assign
 
 _LOOK_EVERY_S = 1.0
+_FROZEN_S = 3.0
+"""A pause between two looks that shows that this server itself stood still."""
 
 
 class LocalWorkers:
@@ -46,10 +45,13 @@ class LocalWorkers:
         self._looking = asyncio.create_task(self._look_after())
 
     async def _look_after(self) -> None:
+        looked_at = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
+            now = asyncio.get_running_loop().time()
+            was_frozen, looked_at = now - looked_at > _FROZEN_S, now
             for pool in self._pools.values():
-                pool.look_after()
+                pool.look_after(was_frozen=was_frozen)
 
     def slots(self) -> Mapping[str, int]:
         """Say how many slots are free now, by pool."""
@@ -68,17 +70,6 @@ class LocalWorkers:
         """Take a free slot."""
         app, _, role = pool.rpartition("/")
         return self._pools[app].take(Isolation(role), token)
-
-    async def assign(self, seat: Seat, frame: Assign) -> None:
-        """Hand the attempt over, after the hello of its worker."""
-        assert isinstance(seat, MemberSeat)
-        member = seat.member
-        await member.hello.wait()
-        if member.stage is Stage.GONE:
-            seat.leave()
-            raise WorkerError(self._pools[member.app].problem or f"a worker of {member.app} did not come up")
-        member.has_worked = True
-        member.process.send(frame)
 
     def problems(self) -> Sequence[str]:
         """Say why not every app has said hello."""

@@ -5,6 +5,7 @@ A frame on the wire is a 4-byte big-endian length and that many bytes of msgpack
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -155,27 +156,31 @@ class Splitter:
         self._decode = _upward.decode if upward else _downward.decode
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take in `data` and give the frames it completes.
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take in `data` and yield each frame it completes, those before a broken one included.
 
         Raises:
             WorkerError: the other side does not keep to the protocol; the link is of no more use.
         """
         self._buffer += data
-        frames: list[Frame] = []
         start = 0
-        while len(self._buffer) - start >= HEADER_BYTES:
-            size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
-            if size > FRAME_BYTES:
-                raise WorkerError(f"a frame announces {size:,} bytes", code="protocol_error")
-            end = start + HEADER_BYTES + size
-            if len(self._buffer) < end:
-                break
-            try:
-                frames.append(self._decode(memoryview(self._buffer)[start + HEADER_BYTES : end]))
-            # Text that is no UTF-8 and nesting without end are errors of Python's own.
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                raise WorkerError(f"a frame cannot be read: {error}", code="protocol_error") from None
-            start = end
-        del self._buffer[:start]
-        return frames
+        try:
+            while len(self._buffer) - start >= HEADER_BYTES:
+                size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
+                if size > FRAME_BYTES:
+                    raise WorkerError(f"a frame announces {size:,} bytes", code="protocol_error")
+                end = start + HEADER_BYTES + size
+                if len(self._buffer) < end:
+                    break
+                body = bytes(self._buffer[start + HEADER_BYTES : end])
+                start = end
+                yield self._read(body)
+        finally:
+            del self._buffer[:start]
+
+    def _read(self, body: bytes) -> Frame:
+        try:
+            return self._decode(body)
+        # Text that is no UTF-8 and nesting without end are errors of Python's own.
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise WorkerError(f"a frame cannot be read: {error}", code="protocol_error") from None

@@ -67,7 +67,8 @@ STATUSES: Final[dict[str, tuple[int, str]]] = {
     "internal": (500, "The server failed"),
     "store_error": (500, "The store failed"),
     "saturated": (503, "Too much is waiting"),
-    "starting": (503, "The server is starting or stopping"),
+    "starting": (503, "The server is starting"),
+    "stopping": (503, "The server is stopping"),
     "store_unavailable": (503, "The store cannot be reached"),
     "storage_full": (507, "The store has no space left"),
 }

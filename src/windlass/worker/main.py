@@ -90,7 +90,7 @@ def _serve(app: App, wire: Wire) -> None:
     splitter = Splitter(upward=False)
     frames: list[Frame] = []
     while not frames:
-        frames = splitter.feed(wire.receive(wait=True))
+        frames = list(splitter.feed(wire.receive(wait=True)))
     welcome, *rest = frames
     if not isinstance(welcome, Welcome):
         raise WorkerError(f"the server began with {type(welcome).__name__}", code="protocol_error")

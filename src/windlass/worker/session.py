@@ -11,6 +11,7 @@ import queue
 import select
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from windlass.app.app import App, Handler
 from windlass.config.schema import WorkerSettings
@@ -23,6 +24,8 @@ from windlass.worker.attempt import REPORT_EVERY_S, AttemptHost, run_async, run_
 from windlass.worker.wire import Wire, end_group
 
 BEAT_EVERY_S = 1.0
+_THREADS = 10_000
+"""As many as there can be slots: a plain handler that had to wait for a thread would count as running meanwhile."""
 
 
 class SharedSession:
@@ -43,6 +46,7 @@ class SharedSession:
     async def run(self, frames: list[Frame]) -> None:
         """Serve until the server retires this worker, beginning with `frames` that have come already."""
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="windlass-handler"))
         for frame in frames:
             self._take(frame)
         loop.add_reader(self._wire.socket, self._read)
@@ -155,7 +159,7 @@ class SoloSession:
 
     async def _run_async(self, handler: Handler, frame: Assign, host: AttemptHost) -> None:
         attempt = asyncio.create_task(run_async(handler, frame, host, self._settings, self._wire.send))
-        # RACE: told before this line, the attempt sees `stopping` in its first step; told later, it is cancelled after it.
+        # RACE: told before this line, the attempt sees `stopping` in its first step; later, it is cancelled after it.
         self._cancel = (asyncio.get_running_loop(), attempt)
         await asyncio.wait([attempt])
         self._cancel = None

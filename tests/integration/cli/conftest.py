@@ -5,26 +5,14 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from command_runs import WINDLASS, Ended
 from v1_server import V1Server
 
 from windlass.cli.main import main
 from windlass.client import Client
-
-WINDLASS = Path(sys.executable).with_name("windlass")
-
-
-class Ended(NamedTuple):
-    """How a command has ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

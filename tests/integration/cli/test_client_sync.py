@@ -78,7 +78,7 @@ def test_a_cancelled_task_has_no_result(client: Client, server: V1Server) -> Non
 
 def test_waiting_ends_with_its_time_and_says_how_the_task_stands(client: Client, server: V1Server) -> None:
     server.add(state=State.RUNNING)
-    with pytest.raises(WaitTimeout, match="running after 0.2 s; it goes on") as caught:
+    with pytest.raises(WaitTimeout, match="task 1 is running and goes on") as caught:
         client.wait(1, timeout=0.2)
     assert caught.value.task.number == 1
 
@@ -250,52 +250,60 @@ def test_one_client_serves_many_threads(client: Client, server: V1Server) -> Non
 
 
 class BrokenLine:
-    """A listener that drops its first connections after their request, then answers as told."""
+    """A listener that answers one connection after the other as told; an empty answer is a break."""
 
-    def __init__(self, drops: int, answer: bytes) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+    def __init__(self, *answers: bytes) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.requests = 0
-        self._plan = [b""] * drops + [answer]
+        self._answers = answers
         self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> BrokenLine:
         self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Shutting down wakes the thread from `accept`, which closing alone does not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        self._listener.close()
 
     def _serve(self) -> None:
-        for answer in self._plan:
-            line, _ = self.listener.accept()
-            with line:
-                line.recv(65536)
+        for answer in self._answers:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
                 self.requests += 1
-                line.sendall(answer)
-
-    def close(self) -> None:
-        self.listener.close()
-        self._thread.join(5)
+                connection.sendall(answer)
 
 
 _KINDS = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\n{"kinds":[]}'
 
 
 def test_a_read_bridges_a_short_break_of_a_server_that_has_answered_before() -> None:
-    line = BrokenLine(0, _KINDS)
-    with Client(line.url) as client:
+    with BrokenLine(_KINDS, b"", b"", _KINDS) as line, Client(line.url) as client:
         client.kinds()
-        line._plan[:] = [b"", b"", _KINDS]
-        line._thread = threading.Thread(target=line._serve, daemon=True)
-        line._thread.start()
         assert list(client.kinds()) == []
-    assert line.requests == 4
-    line.close()
+        assert line.requests == 4
+
+
+def test_a_server_that_has_never_answered_is_not_asked_again() -> None:
+    with BrokenLine(b"", _KINDS) as line, Client(line.url) as client, pytest.raises(ServerUnreachable, match="broke"):
+        client.kinds()
+    assert line.requests == 1
 
 
 def test_a_write_whose_connection_breaks_is_never_sent_twice() -> None:
-    line = BrokenLine(1, _KINDS)
-    with Client(line.url) as client, pytest.raises(ServerUnreachable, match="is not known") as caught:
-        client.submit("build_report")
+    with BrokenLine(_KINDS, b"", _KINDS) as line, Client(line.url) as client:
+        client.kinds()
+        with pytest.raises(ServerUnreachable, match="is not known") as caught:
+            client.submit("build_report")
+        assert line.requests == 2
     assert caught.value.details["was_sent"] is True
-    assert line.requests == 1
-    socket.create_connection(line.listener.getsockname()).close()
-    line.close()
 
 
 def test_a_server_that_does_not_answer_is_given_up_after_the_clients_time() -> None:

@@ -43,6 +43,7 @@ def test_the_short_spellings_of_submit_are_spelled_out_and_nothing_else(words: l
         ("a=b=c", "a=b=c"),
         ("", ""),
         ("{half", "{half"),
+        ("1e999", "1e999"),
         ("\udcff", "\udcff"),
     ],
 )
@@ -56,7 +57,13 @@ def test_a_field_that_cannot_be_meant_is_refused(words: list[str], rule: str) ->
         options.parse_fields(words)
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"7", b"\xff"])
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', "123456789012345678901"])
+def test_a_value_that_is_almost_json_is_refused_rather_than_taken_as_text(text: str) -> None:
+    with pytest.raises(InputError):
+        options.parse_fields([f"x={text}"])
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"7", b"\xff", b'{"a":1,"a":2}'])
 def test_stdin_must_hold_a_json_object(raw: bytes) -> None:
     with pytest.raises(InputError, match="stdin"):
         options.parse_document(raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +37,7 @@ def assignment(payload: bytes = b"{}", **changes: Any) -> Assign:
 
 def arrived(sent: list[Upward]) -> list[Frame]:
     """Take frames over the link, as the server would get them."""
-    return Splitter(upward=True).feed(b"".join(map(encode, sent)))
+    return list(Splitter(upward=True).feed(b"".join(map(encode, sent))))
 
 
 def attempt(function: Callable[..., Any], payload: bytes = b"{}", *, told: bool = False, **changes: Any) -> list[Frame]:
@@ -61,12 +62,6 @@ def ending(function: Callable[..., Any], payload: bytes = b"{}", **changes: Any)
 
 def returning(value: Any) -> Callable[[], Any]:
     return lambda: value
-
-
-def named(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Give a lambda a name that a handler may have."""
-    function.__name__ = "kind"
-    return function
 
 
 # ── what the handler is given ──────────────────────────────────────
@@ -132,7 +127,7 @@ def test_an_end_counts_as_stopped_only_if_the_handler_was_told_and_did_not_succe
     assert told_and("returns") == Ended(TOKEN, Succeeded(b'"done"'), stopped=False)
     assert told_and("snoozes") == Ended(TOKEN, Snoozed(5.0), stopped=True)
     assert told_and("raises").stopped
-    assert not ending(named(lambda: 1 / 0)).stopped
+    assert not ending(lambda: 1 / 0).stopped
 
 
 def cyclic() -> list[Any]:
@@ -198,15 +193,6 @@ def test_a_result_over_the_limit_fails_for_good_and_one_at_it_is_kept():
     assert isinstance(ending(returning("x" * (RESULT_BYTES - 1))).outcome, Errored)
 
 
-class Hostile:
-    """A result that fights being looked at."""
-
-    def __eq__(self, other: object) -> bool:
-        raise SystemExit(1)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
 def test_a_result_that_fights_being_looked_at_is_an_error_of_the_handler():
     class Odd(dict[str, Any]):
         def __eq__(self, other: object) -> bool:
@@ -244,7 +230,7 @@ def test_a_flood_of_progress_goes_out_four_times_a_second_and_the_newest_arrives
             host.flush()
     host.flush(last=True)
     times = [at for at, _ in sent[:-1]]
-    assert all(later - earlier >= REPORT_EVERY_S for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= REPORT_EVERY_S for earlier, later in pairwise(times))
     assert 7 <= len(sent) <= 10
     assert sent[-1][1] == Report(TOKEN, Progress(done=float(floods - 1)))
     told = [frame.progress.done for _, frame in sent if isinstance(frame, Report)]
