@@ -11,7 +11,7 @@ from windlass.app.signature import Signature, read_signature
 from windlass.core import limits
 from windlass.core.backoff import DEFAULT_RETRY, RetryPolicy
 from windlass.core.ids import is_name
-from windlass.core.kind import Isolation, Kind
+from windlass.core.kind import BUILTIN_APP, BUILTIN_KINDS, Isolation, Kind
 from windlass.core.state import Recovery
 from windlass.errors import ConfigError, InputError
 from windlass.wire.durations import parse_duration
@@ -65,6 +65,8 @@ class App:
             kind = name or getattr(function, "__name__", "")
             if not is_name(kind):
                 raise ConfigError(f"'{kind}' cannot name a kind: use 1-64 letters, digits, dots, underscores, hyphens")
+            if kind in BUILTIN_KINDS and self.name != BUILTIN_APP:
+                raise ConfigError(f"the kind '{kind}' is built in; give yours another name: @app.task(\"my_{kind}\")")
             if kind in self.handlers:
                 raise ConfigError(f"the kind '{kind}' has two handlers in one app")
             signature = read_signature(function)

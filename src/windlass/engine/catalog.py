@@ -31,7 +31,7 @@ class _Version:
         try:
             self._validator = jsonschema_rs.validator_for(schema)
         except ValueError as error:
-            detail = f"the schema of the kind '{kind.name}' of {kind.app} cannot be used: {error}"
+            detail = f"the schema of the kind '{kind.name}' of {kind.app} cannot be used: {str(error).splitlines()[0]}"
             raise ConfigError(detail) from None
         self._fields = _fields(schema)
 
@@ -44,15 +44,14 @@ class _Version:
             found.extend(self._explain(error))
             if len(found) >= _ERRORS_SHOWN:
                 break
-        return found
+        return found[:_ERRORS_SHOWN]
 
     def _explain(self, error: Any) -> list[Problem]:
         pointer = "/payload" + "".join(f"/{_escape(str(step))}" for step in error.instance_path)
         keyword = error.kind.name
         if keyword == "additionalProperties":
-            return [
-                (f"{pointer}/{_escape(name)}", "unknown_field", self._unknown(name)) for name in error.kind.unexpected
-            ]
+            names = list(error.kind.unexpected)[:_ERRORS_SHOWN]
+            return [(f"{pointer}/{_escape(name)}", "unknown_field", self._unknown(name)) for name in names]
         if keyword == "required":
             name = str(error.kind.property).strip('"')
             return [(f"{pointer}/{_escape(name)}", "missing_field", f"{self.kind.name} needs '{name}'")]
@@ -63,7 +62,7 @@ class _Version:
 
     def _unknown(self, name: str) -> str:
         shown = name[:_ECHO_CHARS]
-        near = difflib.get_close_matches(name, self._fields, n=1)
+        near = difflib.get_close_matches(shown, self._fields, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else f"; it takes {', '.join(self._fields) or 'no fields'}"
         return f"{self.kind.name} takes no '{shown}'{hint}"
 

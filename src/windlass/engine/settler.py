@@ -121,10 +121,10 @@ class Settler:
             NotReadyError: the server stops, and this is a client's write; nothing happened.
             StoreError: nothing happened.
         """
-        if self._failure is not None:
-            raise self._failure
         if self._closing and isinstance(write, Submit | RequestCancel | Retry | Hold | Release):
             raise NotReadyError("the server is stopping; try again", code="stopping", retry_after_s=_RETRY_AFTER_S)
+        if self._failure is not None:
+            raise self._failure
         if len(self._line) >= LINE_WRITES:
             raise SaturatedError(
                 f"{len(self._line):,} writes wait for the store already; try again", retry_after_s=_RETRY_AFTER_S
@@ -140,14 +140,14 @@ class Settler:
         LIMIT: progress must not crowd out submits and settlements: it is dropped when the line is half full. Files
         are not: their rows are what a next attempt goes by, and a worker sends few of them.
         """
-        if isinstance(write, KeepFile) or len(self._line) < LINE_WRITES // 2:
+        if self._failure is None and (isinstance(write, KeepFile) or len(self._line) < LINE_WRITES // 2):
             self._line.append((write, None))
             self._wake.set()
 
     async def _run(self) -> None:
         batch: list[Waiter] = []
         try:
-            while True:
+            while self._failure is None:
                 await self._wake.wait()
                 self._wake.clear()
                 self._idle.clear()
@@ -189,7 +189,10 @@ class Settler:
         try:
             turn = await asyncio.shield(turning)
         except asyncio.CancelledError:
-            self._tell(batch, await turning)
+            try:
+                self._tell(batch, await turning)
+            except StoreError as error:
+                self._fail(batch, error)
             raise
         except StoreError as error:
             self._fail(batch, error)

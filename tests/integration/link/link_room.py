@@ -122,8 +122,7 @@ class Room:
             payload=encode_json(payload or {}),
             directory="/nowhere/at/all",
         )
-        async with asyncio.timeout(PATIENCE_S):
-            await self.workers.assign(placed.seat, frame)
+        placed.seat.assign(frame)
         return placed
 
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from inner import engine_in
 from link_room import APP, SHARED, SOLO, our_workers, workers_of
 from live import command_of, is_alive
 
@@ -161,15 +160,3 @@ async def test_a_stop_does_not_wait_for_workers_that_were_to_come_later(
         began_at = time.monotonic()
         await room.workers.stop()
         assert time.monotonic() - began_at < 5
-
-
-async def test_a_kind_whose_schema_the_server_cannot_use_is_reported_and_the_server_lives_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
-        assert inner.engine.health().is_ready
-    # A pattern as Python spells it: JSON Schema's regular expressions know no \\A.
-    (tmp_path / "zoo_again.py").write_text(
-        "from typing import Annotated\nimport msgspec, windlass\napp = windlass.App()\n@app.task()\n"
-        "async def coded(code: Annotated[str, msgspec.Meta(pattern=r'\\A[a-z]+\\Z')]): ...\n"
-    )
