@@ -47,6 +47,10 @@ class Seat(Protocol):
         """Wait for the attempt's next word. Cancel-safe: no word is lost."""
         ...
 
+    def has_word(self) -> bool:
+        """Whether `listen` would give a word at once."""
+        ...
+
     def tell(self, reason: StopReason) -> None:
         """Ask the handler to stop; an attempt that waits for its worker is withdrawn, and its last word is `Gone`."""
         ...

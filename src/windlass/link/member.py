@@ -227,6 +227,10 @@ class MemberSeat:
         """Wait for the attempt's next word."""
         return await self._words.get()
 
+    def has_word(self) -> bool:
+        """Whether `listen` would give a word at once."""
+        return not self._words.empty()
+
     def tell(self, reason: StopReason) -> None:
         """Ask the handler to stop, or withdraw an attempt that has not been sent."""
         if self._waiting is not None:

@@ -24,6 +24,8 @@ from windlass.worker.attempt import REPORT_EVERY_S, AttemptHost, run_async, run_
 from windlass.worker.wire import Wire, end_group
 
 BEAT_EVERY_S = 1.0
+_LEFT_TASKS_S = 1.0
+"""How long tasks that a handler has left behind in a solo worker's loop may take to end when cancelled."""
 _THREADS = 10_000
 """As many as there can be slots: a plain handler that had to wait for a thread would count as running meanwhile."""
 
@@ -146,16 +148,18 @@ class SoloSession:
         for frame in frames:
             self._take(frame)
         threading.Thread(target=self._listen, name="windlass-link", daemon=True).start()
-        while (assigned := self._assigned.get()) is not None:
-            frame, host = assigned
-            handler = self._app.handlers.get(frame.kind)
-            if handler is None:
-                self._wire.send(Ended(frame.token, _no_handler(frame.kind)))
-            elif handler.signature.is_async:
-                asyncio.run(self._run_async(handler, frame, host))
-            else:
-                run_blocking(handler, frame, host, self._settings, self._wire.send)
-            host.has_ended = True
+        # One loop for all attempts: to close one waits for the threads that a handler has left behind.
+        with asyncio.Runner() as runner:
+            while (assigned := self._assigned.get()) is not None:
+                frame, host = assigned
+                handler = self._app.handlers.get(frame.kind)
+                if handler is None:
+                    self._wire.send(Ended(frame.token, _no_handler(frame.kind)))
+                elif handler.signature.is_async:
+                    runner.run(self._run_async(handler, frame, host))
+                else:
+                    run_blocking(handler, frame, host, self._settings, self._wire.send)
+                host.has_ended = True
 
     async def _run_async(self, handler: Handler, frame: Assign, host: AttemptHost) -> None:
         attempt = asyncio.create_task(run_async(handler, frame, host, self._settings, self._wire.send))
@@ -163,6 +167,11 @@ class SoloSession:
         self._cancel = (asyncio.get_running_loop(), attempt)
         await asyncio.wait([attempt])
         self._cancel = None
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_LEFT_TASKS_S)
 
     def _listen(self) -> None:
         poll = select.poll()

@@ -63,24 +63,17 @@ class Gate:
             raise self._error
 
 
-def new_task(*, name: str | None = None, delay_to: datetime | None = None, payload: bytes = b"{}") -> NewTask:
-    now = CLOCK.now()
-    return NewTask(
-        id=IDS.task_id(),
-        kind="work",
-        queue="default",
-        payload=payload,
-        created_at=now - timedelta(seconds=1),
-        run_at=delay_to or now - timedelta(seconds=1),
-        name=name,
-    )
+def new_task(*, delay_to: datetime | None = None, **fields: Any) -> NewTask:
+    """Make a task that is due, or will be at `delay_to`."""
+    due_at = CLOCK.now() - timedelta(seconds=1)
+    made: dict[str, Any] = {"payload": b"{}", "created_at": due_at, "run_at": delay_to or due_at} | fields
+    return NewTask(id=IDS.task_id(), kind="work", queue="default", **made)
 
 
-async def running_tasks(tasks: TurningTasks | MemoryTasks, count: int) -> list[Task]:
+async def running_tasks(tasks: TurningTasks, count: int, **fields: Any) -> list[Task]:
     """Store tasks and start them."""
-    now = CLOCK.now()
     wanted = Wanted(slots={"p": count}, pools={"work": ("p", "p")})
-    turn = await tasks.turn([Submit(new_task()) for _ in range(count)], wanted, now=now)
+    turn = await tasks.real.turn([Submit(new_task(**fields)) for _ in range(count)], wanted, now=CLOCK.now())
     assert len(turn.claimed) == count
     return [claimed.task for claimed in turn.claimed]
 

@@ -105,10 +105,8 @@ async def test_a_turn_is_bounded_by_its_writes_and_by_their_bytes(room: Room, mo
     monkeypatch.setattr("windlass.engine.settler.TURN_WRITES", 10)
     monkeypatch.setattr("windlass.engine.settler.TURN_BYTES", 1_000)
     small = [room.submit() for _ in range(25)]
-    large = [
-        asyncio.create_task(room.settler.write(Submit(new_task(payload=b"x" * size))))
-        for size in (400, 400, 400, 5_000)
-    ]
+    payloads = [b"x" * size for size in (400, 400, 400, 5_000)]
+    large = [asyncio.create_task(room.settler.write(Submit(new_task(payload=payload)))) for payload in payloads]
     await asyncio.sleep(0)
     room.settler.start()
     await asyncio.gather(*small, *large)
@@ -193,19 +191,18 @@ async def test_those_who_wait_for_a_task_are_woken_by_every_kind_of_change(turni
 
 
 async def test_claims_are_asked_for_before_each_turn_and_placed_after_it(turning: Room):
-    class Feeding(Ears):
-        placings: list[Turn] = []
+    placings: list[Turn] = []
 
+    class Feeding(Ears):
         def wanted(self) -> Wanted:
             return WANTED
 
         def placed(self, turn: Turn) -> None:
-            self.placings.append(turn)
+            placings.append(turn)
 
-    ears = Feeding()
-    turning.settler.tell(ears)
+    turning.settler.tell(Feeding())
     task = await turning.submit()
-    [placed] = ears.placings
+    [placed] = placings
     assert [claimed.task.number for claimed in placed.claimed] == [task.number]
 
 
@@ -235,7 +232,7 @@ async def test_progress_is_dropped_when_the_line_is_half_full_and_files_are_not(
     for n in range(20):
         room.settler.note(KeepFile(task.number, task.token, FileRow(index=n, name=str(n), state="running")))
     room.settler.start()
-    await until(lambda: len(room.tasks.turns) > 1)
+    await until(lambda: room.tasks.turns)
     await room.settler.stop()
     now = await room.tasks.get(task.number)
     assert now is not None

@@ -1,0 +1,119 @@
+"""Taking back what an earlier server left running: all of it, once, whatever comes in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from engine_room import CLOCK, IDS, TurningTasks, running_tasks
+
+from windlass.contracts.tasks import RequestCancel, Settle, Wanted, Write
+from windlass.core.state import Reason, Recovery, State
+from windlass.engine.bus import Bus
+from windlass.engine.reaper import Reaper
+from windlass.engine.settler import Settler
+from windlass.errors import StoreFull
+
+pytestmark = pytest.mark.anyio
+
+
+class Room:
+    """A reaper on a memory store."""
+
+    def __init__(self) -> None:
+        self.tasks = TurningTasks()
+        self.failures: list[BaseException] = []
+        self.settler = Settler(self.tasks, Bus(), CLOCK, on_failure=self.failures.append)
+        self.reaper = Reaper(self.tasks, self.settler, clock=CLOCK, ids=IDS)
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    room = Room()
+    room.settler.start()
+    yield room
+    async with asyncio.timeout(10):
+        await room.settler.stop()
+    assert not room.failures
+
+
+async def test_it_pages_to_the_end(room: Room, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windlass.engine.reaper._PAGE", 3)
+    tasks = await running_tasks(room.tasks, 20)
+    assert await room.reaper.recover() == 20
+    for task in tasks:
+        now = await room.tasks.get(task.number)
+        assert now is not None
+        assert (now.state, now.reason, now.charged, now.interrupted) == (State.QUEUED, Reason.INTERRUPTED, 0, 1)
+        assert now.token is None
+        assert now.error is not None
+        assert now.error.type == "ServerGone"
+    assert await room.reaper.recover() == 0
+
+
+async def test_with_nothing_running_there_is_nothing_to_do(room: Room):
+    assert await room.reaper.recover() == 0
+    assert not room.tasks.turns
+
+
+async def test_a_cancel_that_came_before_ends_the_task_as_cancelled(room: Room):
+    [task] = await running_tasks(room.tasks, 1)
+    await room.settler.write(RequestCancel(task.number, CLOCK.now(), "too slow"))
+    assert await room.reaper.recover() == 1
+    now = await room.tasks.get(task.number)
+    assert now is not None
+    assert (now.state, now.cancel_outcome) == (State.CANCELLED, "stopped")
+
+
+async def test_a_cancel_that_lands_between_the_reading_and_the_settling_is_respected(room: Room):
+    tasks = await running_tasks(room.tasks, 2)
+
+    async def cancel_first(writes: Sequence[Write]) -> None:
+        assert isinstance(writes[0], Settle)
+        await room.tasks.real.turn([RequestCancel(writes[0].number, CLOCK.now())], Wanted(), now=CLOCK.now())
+
+    room.tasks.mishaps = [cancel_first]
+    assert await room.reaper.recover() == 2
+    states = [task and task.state for task in [await room.tasks.get(task.number) for task in tasks]]
+    assert states == [State.CANCELLED, State.QUEUED]
+
+
+async def test_what_somebody_else_has_settled_meanwhile_is_left_alone(room: Room):
+    tasks = await running_tasks(room.tasks, 2)
+
+    async def settle_first(writes: Sequence[Write]) -> None:
+        await room.tasks.real.turn(writes, Wanted(), now=CLOCK.now())
+
+    room.tasks.mishaps = [settle_first]
+    assert await room.reaper.recover() == 1
+    first = await room.tasks.get(tasks[0].number)
+    assert first is not None
+    assert (first.interrupted, first.charged) == (1, 0)
+
+
+async def test_a_store_that_cannot_be_written_stops_the_recovery_with_its_reason(room: Room):
+    async def full(_: Sequence[Write]) -> None:
+        raise StoreFull("no space")
+
+    await running_tasks(room.tasks, 1)
+    room.tasks.mishaps = [full]
+    with pytest.raises(StoreFull):
+        await room.reaper.recover()
+    assert await room.reaper.recover() == 1
+
+
+@pytest.mark.parametrize(
+    ("recovery", "state", "held"),
+    [
+        (Recovery.RETRY, State.QUEUED, False),
+        (Recovery.FAIL, State.FAILED, False),
+        (Recovery.HOLD, State.QUEUED, True),
+    ],
+)
+async def test_each_task_is_recovered_as_it_wishes(room: Room, recovery: Recovery, state: State, held: bool):
+    [task] = await running_tasks(room.tasks, 1, recovery=recovery)
+    await room.reaper.recover()
+    now = await room.tasks.get(task.number)
+    assert now is not None
+    assert (now.state, now.held) == (state, held)
