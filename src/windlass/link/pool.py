@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -164,13 +164,13 @@ class AppPool:
             return
         try:
             await member.process.spawn(app=self.app, nice=self._tools.limits.nice)
-            if self._stopping:
-                member.discard()
             self._tools.sentry.watch(member.pid)
-            row = identify(member.pid, self._tools.server)
-            self._rows[member] = row
-            await self._tools.registry.record_worker(row)
+            if self._stopping:  # RACE: stop has not seen this one; its end is this job's
+                member.discard()
+                await member.process.gone.wait()
+                return
             _log.debug(words.WORKER_SPAWNED, app=self.app, pid=member.pid)
+            await self._record(member)
         except (WorkerError, StoreError) as error:
             self._note_problem(member, error.detail)
             if member.pid:
@@ -180,6 +180,14 @@ class AppPool:
             return
         if member.said_hello and member.stage is Stage.STARTING:
             self._welcome(member)
+
+    async def _record(self, member: Member) -> None:
+        row = identify(member.pid, self._tools.server)
+        await self._tools.registry.record_worker(row)
+        if member.stage is Stage.GONE:  # RACE: nobody was there to strike it out
+            await self._forget(row)
+        else:
+            self._rows[member] = row
 
     def _on_hello(self, member: Member, kinds: list[Kind]) -> None:
         if self.kinds is None or self.problem or list(self.kinds.values()) != kinds:
@@ -196,27 +204,24 @@ class AppPool:
             self._welcome(member)
 
     def _welcome(self, member: Member) -> None:
-        role = member.role or (Isolation.SHARED if self._needs(Isolation.SHARED) else Isolation.SOLO)
+        role = member.role or (Isolation.SHARED if _needs(self.kinds, Isolation.SHARED) else Isolation.SOLO)
         member.capacity = 1 if role is Isolation.SOLO else self._shared_slots
         member.welcome(role, self._tools.settings)
         _log.debug(words.WORKER_READY, app=self.app, pid=member.pid, role=role)
         self._keep_spare()
         self._tools.on_room()
 
-    def _needs(self, role: Isolation) -> bool:
-        return any(kind.isolation is role for kind in (self.kinds or {}).values())
-
     def _keep_spare(self) -> None:
         """Have one open shared worker, and one idle solo worker, for each role that some kind needs."""
         if self._stopping or self.kinds is None or self._delay_s:
             return
         coming = (Stage.STARTING, Stage.OPEN)
-        if self._needs(Isolation.SHARED) and not any(
+        if _needs(self.kinds, Isolation.SHARED) and not any(
             member.role is Isolation.SHARED and member.stage in coming for member in self._members
         ):
             self._spawn(Isolation.SHARED)
         has_idle = any(member.role is Isolation.SOLO and member.free for member in self._members)
-        if self._needs(Isolation.SOLO) and not has_idle and self._may_grow():
+        if _needs(self.kinds, Isolation.SOLO) and not has_idle and self._may_grow():
             self._spawn(Isolation.SOLO)
 
     def _on_change(self, member: Member) -> None:
@@ -270,6 +275,11 @@ class AppPool:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
         return task
+
+
+def _needs(kinds: Mapping[str, Kind] | None, role: Isolation) -> bool:
+    """Whether some kind runs in workers of `role`."""
+    return any(kind.isolation is role for kind in (kinds or {}).values())
 
 
 async def _see_off(member: Member) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from link_room import Placed, workers_of
+from live import is_alive
 
 from windlass.contracts.link import Gone
 from windlass.core.outcome import Succeeded
@@ -87,6 +89,25 @@ def closes(*, ctx) -> None:
     time.sleep(600)
 
 @app.task()
+def closes_and_stands_still(*, ctx) -> None:
+    import socket
+    wire(ctx).socket.shutdown(socket.SHUT_WR)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+@app.task()
+def fills_and_exits(size: int, *, ctx) -> str:
+    "All of the result is in the link, and nobody reads yet, when the process is gone."
+    import socket
+    so_sndbufforce = 32
+    try:
+        wire(ctx).socket.setsockopt(socket.SOL_SOCKET, so_sndbufforce, 8 << 20)
+    except PermissionError:  # then it waits for a reader, as it would otherwise
+        pass
+    ctx.progress(os.getpid())
+    dying(ctx, lambda: os._exit(0))
+    return "x" * size
+
+@app.task()
 async def wait(*, ctx) -> None:
     ctx.progress(1)
     await asyncio.sleep(600)
@@ -137,6 +158,23 @@ async def test_a_result_sent_right_before_the_worker_died_is_never_lost(
             assert isinstance(await placed.hear(), Gone)
             placed.seat.leave()
         assert await is_silent(placed)
+
+
+async def test_a_result_that_nobody_has_read_when_the_worker_was_gone_is_never_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    size = 1_000_000
+    async with workers_of(tmp_path, monkeypatch, HANDLERS) as room:
+        for _ in range(3):
+            placed = await room.place("fills_and_exits", {"size": size})
+            pid = int((await placed.until(Report)).progress.done)
+            give_up_at = time.monotonic() + 1.0
+            while is_alive(pid) and time.monotonic() < give_up_at:
+                time.sleep(0.01)  # noqa: ASYNC251 the loop must not read meanwhile
+            time.sleep(0.05)  # noqa: ASYNC251
+            assert (await placed.until(Ended)).outcome == Succeeded(b'"' + b"x" * size + b'"')
+            assert isinstance(await placed.hear(), Gone)
+            placed.seat.leave()
 
 
 @pytest.mark.parametrize(
@@ -237,8 +275,11 @@ def half(*, ctx) -> None:
     assert not complaints
 
 
-async def test_a_worker_that_closes_its_link_and_lives_on_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("kind", ["closes", "closes_and_stands_still"])
+async def test_a_worker_that_closes_its_link_and_lives_on_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
     async with workers_of(tmp_path, monkeypatch, HANDLERS) as room:
-        gone = await (await room.place("closes")).last_word()
+        gone = await (await room.place(kind)).last_word()
         assert isinstance(gone, Gone)
         assert gone.error.exit == "SIGKILL"
