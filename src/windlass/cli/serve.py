@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from pathlib import Path
@@ -53,11 +54,19 @@ def serve(
         "log_level": log_level,
         "workers": None if concurrency is None else {"solo": concurrency},
     }
+    _fill_standard_streams()
     settings = load_settings(flags)
     log.configure(level=settings.log_level, style=settings.log_format)
     listener = bind(settings.host, settings.port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, listener))
+
+
+def _fill_standard_streams() -> None:
+    """Open what the caller has closed of fds 0-2: the next file opened would be handed to workers as their stderr."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 async def _run(settings: Settings, listener: socket.socket) -> int:

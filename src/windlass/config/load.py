@@ -69,10 +69,10 @@ def _read_toml(path: Path) -> Tree:
 
 def _read_env_file(path: Path) -> dict[str, str]:
     """Read `NAME=value` lines; quotes around a value and `#` lines are left out."""
+    if not path.is_file():  # a virtual environment may be called so
+        return {}
     try:
         text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        return {}
     except (UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path.name} cannot be read: {error}") from None
     values: dict[str, str] = {}

@@ -33,6 +33,8 @@ TIMEOUT_MAX_S: Final = 30 * 86_400.0
 # What an attempt may send back.
 RESULT_BYTES: Final = 1 * MIB
 CHECKPOINT_BYTES: Final = 1 * MIB
+LEFT_FILES: Final = 5_000
+"""Files that a handler may leave in its directory as the task's."""
 MESSAGE_BYTES: Final = 4 * KIB
 TRACEBACK_BYTES: Final = 16 * KIB
 FRAME_BYTES: Final = 16 * MIB

@@ -1,32 +1,54 @@
-"""A small process beside the server that outlives it by a moment, to kill what its workers have started.
-
-The kernel ends workers with their server, but not what handlers have spawned. This file is run by path, with nothing
-but the standard library: it must start fast and stay small.
-"""
+"""The server's end of its guardian process. Kills nobody itself."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
+import subprocess
 import sys
+from pathlib import Path
+
+from windlass.link import guardian_main
+
+_DISMISSED_WITHIN_S = 5.0
 
 
-def main() -> None:
-    """Read `+group` and `-group` lines until the server's end of the pipe closes, then kill the groups left."""
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)
-    groups: set[int] = set()
-    for line in sys.stdin:
-        group = int(line[1:])
-        if line[0] == "+":
-            groups.add(group)
-        else:
-            groups.discard(group)
-    for group in groups:
+class Guardian:
+    """Keeps a guardian process told which process groups are ours.
+
+    Concurrency: `watch` and `unwatch` from one thread. A guardian that has died costs only its service: the next
+    server still finds the groups in the registry.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 our own program
+            [sys.executable, "-I", "-S", str(Path(guardian_main.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=2,
+            start_new_session=True,
+            env={},
+        )
+
+    def watch(self, group: int) -> None:
+        """Have the group killed when this server ends."""
+        self._say(f"+{group}\n")
+
+    def unwatch(self, group: int) -> None:
+        """Forget a group that is gone."""
+        self._say(f"-{group}\n")
+
+    def dismiss(self) -> None:
+        """End the guardian, which kills what it still watches, and wait for it. Blocks; idempotent."""
+        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            os.killpg(group, signal.SIGKILL)
+            self._process.stdin.close()
+        try:
+            self._process.wait(_DISMISSED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-
-if __name__ == "__main__":
-    main()
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()

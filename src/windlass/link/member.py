@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import Callable
 from enum import Enum, auto
@@ -175,7 +176,7 @@ class Member:
                 raise WorkerError(f"a worker sent {type(frame).__name__}", code="protocol_error")
 
     def _note_lag(self, lag_s: float, token: Token | None) -> None:
-        self.blocked_s = lag_s
+        self.blocked_s = lag_s if math.isfinite(lag_s) else 0.0
         self._duties.on_change(self)
         if lag_s > 1.0:
             _log.debug(words.WORKER_BLOCKED, app=self.app, pid=self.pid, blocked_s=round(lag_s, 1), token=token)

@@ -15,8 +15,8 @@ from windlass.core.ids import ServerId, Token
 from windlass.core.kind import Isolation, Kind
 from windlass.errors import StoreError, WindlassError, WorkerError
 from windlass.link.census import identify
+from windlass.link.guardian import Guardian
 from windlass.link.member import LEAVES_WITHIN_S, Duties, Member, MemberSeat, Stage
-from windlass.link.sentry import Sentry
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 
@@ -36,7 +36,7 @@ class PoolTools(msgspec.Struct, frozen=True):
     server: ServerId
     limits: WorkersSettings
     settings: dict[str, Any]
-    sentry: Sentry
+    guardian: Guardian
     on_room: Callable[[], None]
     on_kinds: Callable[[str, Sequence[Kind]], None]
 
@@ -164,7 +164,7 @@ class AppPool:
             return
         try:
             await member.process.spawn(app=self.app, nice=self._tools.limits.nice)
-            self._tools.sentry.watch(member.pid)
+            self._tools.guardian.watch(member.pid)
             if self._stopping:  # RACE: stop has not seen this one; its end is this job's
                 member.discard()
                 await member.process.gone.wait()
@@ -237,7 +237,7 @@ class AppPool:
     def _on_gone(self, member: Member) -> None:
         self._members.remove(member)
         if member.pid:
-            self._tools.sentry.unwatch(member.pid)
+            self._tools.guardian.unwatch(member.pid)
         if (row := self._rows.pop(member, None)) is not None:
             self._do(self._forget(row))
         if self._stopping:

@@ -13,8 +13,8 @@ from windlass.contracts.registry import Registry, WorkerRow
 from windlass.core.ids import ServerId, Token
 from windlass.core.kind import BUILTIN_APP, Isolation, Kind
 from windlass.link import census
+from windlass.link.guardian import Guardian
 from windlass.link.pool import AppPool, PoolTools
-from windlass.link.sentry import Sentry
 
 _LOOK_EVERY_S = 1.0
 _FROZEN_S = 3.0
@@ -30,14 +30,14 @@ class LocalWorkers:
         self._server = server
         self._pools: dict[str, AppPool] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._sentry: Sentry | None = None
+        self._guardian: Guardian | None = None
 
     async def start(self, *, on_room: Callable[[], None], on_kinds: Callable[[str, Sequence[Kind]], None]) -> None:
         """Spawn the first worker of each app."""
         limits = self._settings.workers
         told = msgspec.to_builtins(self._settings.for_workers)
-        self._sentry = Sentry()
-        tools = PoolTools(self._registry, self._server, limits, told, self._sentry, on_room, on_kinds)
+        self._guardian = Guardian()
+        tools = PoolTools(self._registry, self._server, limits, told, self._guardian, on_room, on_kinds)
         for app in (BUILTIN_APP, *self._settings.apps):
             slots = limits.builtin_slots if app == BUILTIN_APP else limits.shared_slots
             self._pools[app] = AppPool(app, shared_slots=slots, tools=tools)
@@ -86,8 +86,8 @@ class LocalWorkers:
         if self._looking is not None:
             self._looking.cancel()
         await asyncio.gather(*(pool.stop() for pool in self._pools.values()))
-        if self._sentry is not None:
-            await asyncio.to_thread(self._sentry.dismiss)
+        if self._guardian is not None:
+            await asyncio.to_thread(self._guardian.dismiss)
 
 
 def _pool_name(app: str, role: Isolation) -> str:

@@ -101,11 +101,14 @@ class _Writer:
         self._lines: queue.Queue[str] = queue.Queue(_LINES_WAITING)
         self._dropped = 0
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def put(self, line: str) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._write, name="windlass-log", daemon=True)
-            self._thread.start()
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._write, name="windlass-log", daemon=True)
+                    self._thread.start()
         try:
             self._lines.put_nowait(line)
         except queue.Full:

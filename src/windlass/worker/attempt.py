@@ -204,6 +204,8 @@ def _left_files(frame: Assign) -> list[FileRow]:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):  # gone since: something the handler started cleans up
                 if entry.is_file(follow_symlinks=False):
+                    if len(sizes) >= limits.LEFT_FILES:
+                        raise OSError(f"it holds more than {limits.LEFT_FILES:,} files")
                     entry.name.encode()
                     sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
     return [

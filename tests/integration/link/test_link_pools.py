@@ -12,7 +12,7 @@ from link_room import APP, SHARED, SOLO, Placed, Room, workers_of
 
 from windlass.core.ids import Token
 from windlass.core.kind import BUILTIN_APP, Isolation
-from windlass.core.outcome import Succeeded
+from windlass.core.outcome import Errored, Succeeded
 from windlass.core.stop import StopReason
 from windlass.errors import WorkerError
 from windlass.wire.codec import decode_json
@@ -173,6 +173,61 @@ async def test_a_kind_that_the_app_has_no_handler_for_ends_at_once_and_may_run_e
             assert word.outcome.error.code == "handler_unavailable"  # type: ignore[union-attr]
             assert word.outcome.retryable  # type: ignore[union-attr]
         assert isinstance(await (await room.place("greet", {"name": "x"})).last_word(), Ended)
+
+
+RAISING = """
+class Unreadable(Exception):
+    def __str__(self):
+        raise SystemExit
+
+def raise_it(what):
+    raise eval(what)
+
+@app.task()
+async def shared(what: str) -> None:
+    raise_it(what)
+
+@app.task(isolation="shared")
+def beside(what: str) -> None:
+    raise_it(what)
+
+@app.task()
+def solo(what: str) -> None:
+    raise_it(what)
+
+@app.task(isolation="solo")
+async def solo_async(what: str) -> None:
+    raise_it(what)
+"""
+RAISED = [
+    "SystemExit(1)",
+    "KeyboardInterrupt()",
+    "GeneratorExit()",
+    "BaseException('x')",
+    "StopIteration()",
+    "BaseExceptionGroup('many', [ValueError(1), KeyboardInterrupt()])",
+    "MemoryError()",
+    "RecursionError()",
+    "Unreadable()",
+    "asyncio.CancelledError()",
+    "ValueError('x' * 10_000_000)",
+]
+
+
+@pytest.mark.parametrize("kind", ["shared", "beside", "solo", "solo_async"])
+async def test_a_worker_outlives_whatever_its_handlers_raise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    async with workers_of(tmp_path, monkeypatch, RAISING, solo=1) as room:
+        pids: set[int] = set()
+        for what in RAISED:
+            placed = await room.place(kind, {"what": what})
+            word = await placed.last_word()
+            assert isinstance(word, Ended), what
+            assert isinstance(word.outcome, Errored)
+            assert not word.stopped
+            pids.add(placed.pid)
+        assert len(pids) == 1
 
 
 SURROUNDINGS = """

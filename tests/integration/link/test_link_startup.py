@@ -13,6 +13,8 @@ import pytest
 from link_room import APP, SHARED, SOLO, our_workers, workers_of
 from live import command_of, is_alive
 
+from windlass.contracts.link import Gone
+from windlass.core.ids import Token
 from windlass.core.kind import BUILTIN_APP
 from windlass.wire.frames import Accepted, Ended, Report
 
@@ -145,6 +147,7 @@ async def test_a_stop_right_behind_the_start_leaves_no_process(
         await room.workers.stop()
         assert not our_workers()
         assert not await room.registry.workers()
+        assert turns or not room.registry.recorded  # those only wished for were never started
     assert not our_workers()
 
 
@@ -160,3 +163,17 @@ async def test_a_stop_does_not_wait_for_workers_that_were_to_come_later(
         began_at = time.monotonic()
         await room.workers.stop()
         assert time.monotonic() - began_at < 5
+
+
+async def test_a_slot_taken_while_the_stop_begins_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with workers_of(tmp_path, monkeypatch, BOTH) as room:
+        await room.until(lambda: SOLO in room.workers.slots())
+        started = len(room.registry.recorded)
+        stopping = asyncio.create_task(room.workers.stop())
+        await asyncio.sleep(0)
+        seat = room.workers.take(f"{BUILTIN_APP}/solo", Token("late"))
+        await stopping
+        async with asyncio.timeout(5):
+            assert isinstance(await seat.listen(), Gone)
+        assert len(room.registry.recorded) == started
+    assert not our_workers()

@@ -297,7 +297,11 @@ def test_an_env_file_that_is_no_text_is_refused_by_name(load: Load):
     assert refusal(load, env=b"WINDLASS_DATA=\xff\n").startswith(".env cannot be read: ")
 
 
-@pytest.mark.parametrize("name", ["windlass.toml", ".env"])
-def test_a_directory_in_the_place_of_a_file_is_refused_by_name(load: Load, tmp_path: Path, name: str):
-    (tmp_path / name).mkdir()
-    assert refusal(load).startswith(f"{name} cannot be read: ")
+def test_a_directory_in_the_place_of_the_settings_file_is_refused_by_name(load: Load, tmp_path: Path):
+    (tmp_path / "windlass.toml").mkdir()
+    assert refusal(load).startswith("windlass.toml cannot be read: ")
+
+
+def test_a_virtual_environment_called_env_is_passed_over(load: Load, tmp_path: Path):
+    (tmp_path / ".env").mkdir()
+    assert load().port == 8080

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from live import children, command_of, is_alive, until
 
-from windlass.link.sentry import Sentry
+from windlass.link.guardian import Guardian
 
 
 @pytest.fixture
@@ -28,40 +28,40 @@ def groups() -> Iterator[list[int]]:
         process.wait()
 
 
-def guardians() -> list[int]:
-    return [pid for pid in children(os.getpid()) if "guardian" in command_of(pid)]
+def guardian_pids() -> list[int]:
+    return [pid for pid in children(os.getpid()) if "guardian_main" in command_of(pid)]
 
 
 @pytest.fixture
-def sentry() -> Iterator[Sentry]:
-    sentry = Sentry()
-    yield sentry
-    sentry.dismiss()
+def guardian() -> Iterator[Guardian]:
+    guardian = Guardian()
+    yield guardian
+    guardian.dismiss()
 
 
 def test_the_groups_it_watches_are_killed_when_the_server_is_done_with_it_and_only_those(
-    sentry: Sentry, groups: list[int]
+    guardian: Guardian, groups: list[int]
 ):
     first, second, never_named = groups
-    sentry.watch(first)
-    sentry.watch(second)
-    sentry.unwatch(second)
-    sentry.dismiss()
+    guardian.watch(first)
+    guardian.watch(second)
+    guardian.unwatch(second)
+    guardian.dismiss()
     until(lambda: not is_alive(first), "the watched group is gone")
     assert is_alive(second)
     assert is_alive(never_named)
-    sentry.dismiss()
+    guardian.dismiss()
 
 
-def test_it_kills_nobody_while_its_server_lives_whatever_it_is_sent(sentry: Sentry, groups: list[int]):
-    sentry.watch(groups[0])
-    [guardian] = guardians()
-    until(lambda: "guardian.py" in command_of(guardian), "the guardian runs its program")
-    until(lambda: is_ignoring(guardian, signal.SIGTERM), "the guardian ignores what a terminal sends")
+def test_it_kills_nobody_while_its_server_lives_whatever_it_is_sent(guardian: Guardian, groups: list[int]):
+    guardian.watch(groups[0])
+    [pid] = until(guardian_pids, "the guardian is there")
+    until(lambda: "guardian_main.py" in command_of(pid), "the guardian runs its program")
+    until(lambda: is_ignoring(pid, signal.SIGTERM), "the guardian ignores what a terminal sends")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        os.kill(guardian, signum)
+        os.kill(pid, signum)
     time.sleep(0.1)
-    assert is_alive(guardian)
+    assert is_alive(pid)
     assert is_alive(groups[0])
 
 
@@ -71,33 +71,33 @@ def is_ignoring(pid: int, signum: signal.Signals) -> bool:
     return bool(mask & 1 << (signum - 1))
 
 
-def test_a_group_that_is_gone_already_keeps_no_other_from_being_killed(sentry: Sentry, groups: list[int]):
+def test_a_group_that_is_gone_already_keeps_no_other_from_being_killed(guardian: Guardian, groups: list[int]):
     gone = subprocess.Popen(["true"], start_new_session=True)
     gone.wait()
-    sentry.watch(gone.pid)
-    sentry.watch(groups[0])
-    sentry.unwatch(99_999_999)
-    sentry.dismiss()
+    guardian.watch(gone.pid)
+    guardian.watch(groups[0])
+    guardian.unwatch(99_999_999)
+    guardian.dismiss()
     until(lambda: not is_alive(groups[0]), "the watched group is gone")
 
 
-def test_a_guardian_that_has_died_costs_its_service_and_no_error(sentry: Sentry, groups: list[int]):
-    [guardian] = guardians()
-    os.kill(guardian, signal.SIGKILL)
-    until(lambda: not is_alive(guardian), "the guardian is gone")
+def test_a_guardian_that_has_died_costs_its_service_and_no_error(guardian: Guardian, groups: list[int]):
+    [pid] = until(guardian_pids, "the guardian is there")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_alive(pid), "the guardian is gone")
     for group in groups:
-        sentry.watch(group)
-        sentry.unwatch(group)
-    sentry.dismiss()
+        guardian.watch(group)
+        guardian.unwatch(group)
+    guardian.dismiss()
     assert all(is_alive(group) for group in groups)
 
 
 SERVER = """
 import os, signal, subprocess, sys, time
-from windlass.link.sentry import Sentry
-sentry = Sentry()
+from windlass.link.guardian import Guardian
+guardian = Guardian()
 group = subprocess.Popen(["sleep", "600"], start_new_session=True).pid
-sentry.watch(group)
+guardian.watch(group)
 print(group, flush=True)
 time.sleep(600)
 """
