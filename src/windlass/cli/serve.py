@@ -17,7 +17,7 @@ from windlass.assembly import Assembled, assemble
 from windlass.config.load import load_settings
 from windlass.config.schema import Settings
 from windlass.engine.engine import Engine
-from windlass.errors import WindlassError
+from windlass.errors import StoreCorrupt, WindlassError
 from windlass.http.server import bind
 from windlass.telemetry import log
 from windlass.telemetry import vocabulary as words
@@ -25,6 +25,8 @@ from windlass.telemetry import vocabulary as words
 _SAME_SIGNAL_S = 1.0
 """The same signal again within this time counts once: some supervisors deliver it twice."""
 _HTTP_GRACE_S = 2.0
+EXIT_DAMAGED = 74
+"""The store is damaged, or reading or writing it failed: a supervisor should not just start the server again."""
 
 _log = log.get_logger()
 
@@ -111,7 +113,7 @@ async def _wind_down(
     error = error or _failure_of(engine, serving)
     if error is not None:
         _log.error(words.SERVER_FAILED, error=error.detail if isinstance(error, WindlassError) else repr(error))
-        return 1
+        return EXIT_DAMAGED if isinstance(error, StoreCorrupt) else 1
     return 0
 
 

@@ -90,7 +90,7 @@ class Engine(Reads):
             parts.server,
             clock=parts.clock,
             times=settings.stop_times,
-            on_lost=lambda: self._fail(ConflictError("another server has taken the store over")),
+            on_failure=self._fail,
         )
         self._settler.tell(_Ears(self._feeder, self._attempts))
         self._announcing: set[asyncio.Task[None]] = set()

@@ -10,7 +10,6 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
 
 from windlass.contracts.clock import Clock
 from windlass.contracts.registry import Registry
@@ -18,7 +17,8 @@ from windlass.core.ids import ServerId
 from windlass.core.lease import is_wedged
 from windlass.core.limits import BEAT_S
 from windlass.core.stop import StopTimes
-from windlass.errors import StoreError
+from windlass.engine.service import OnFailure
+from windlass.errors import ConflictError, StoreError, StoreFull, StoreUnavailable
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import flush, get_logger
 
@@ -32,17 +32,17 @@ EXIT_WEDGED = 70
 class Keeper:
     """The beat of one server.
 
-    Concurrency: a thread with a loop of its own; `on_lost` is called in the engine's loop.
+    Concurrency: a thread with a loop of its own; `on_failure` is called in the engine's loop.
     """
 
     def __init__(
-        self, registry: Registry, server: ServerId, *, clock: Clock, times: StopTimes, on_lost: Callable[[], None]
+        self, registry: Registry, server: ServerId, *, clock: Clock, times: StopTimes, on_failure: OnFailure
     ) -> None:
         self._registry = registry
         self._server = server
         self._clock = clock
         self._times = times
-        self._on_lost = on_lost
+        self._on_failure = on_failure
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._turned_at = time.monotonic()
@@ -67,8 +67,7 @@ class Keeper:
             asyncio.run(self._keep(loop))
         except Exception as error:  # noqa: BLE001 the last one to see it
             _log.error(words.LOOP_FAILED, loop="keeper", error=repr(error), exc_info=error)
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._on_lost)
+            self._tell(loop, error)
 
     def _turned(self) -> None:
         self._turned_at = time.monotonic()
@@ -93,9 +92,15 @@ class Keeper:
     async def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             is_ours = await self._registry.beat(self._server, now=self._clock.now())
-        except StoreError as error:
+        except (StoreFull, StoreUnavailable) as error:
             _log.warning(words.BEAT_FAILED, error=error.detail)
             return
+        except StoreError as error:
+            self._tell(loop, error)
+            return
         if not is_ours:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._on_lost)
+            self._tell(loop, ConflictError("another server has taken the store over"))
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server is past this
+            loop.call_soon_threadsafe(self._on_failure, error)

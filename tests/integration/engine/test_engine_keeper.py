@@ -20,7 +20,7 @@ from engine_room import CLOCK, until
 from windlass.core.ids import ServerId
 from windlass.core.stop import StopTimes
 from windlass.engine.keeper import EXIT_WEDGED, Keeper
-from windlass.errors import StoreError, StoreUnavailable
+from windlass.errors import StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +66,7 @@ async def lost(beats: Beats) -> AsyncIterator[list[int]]:
         ServerId("this"),
         clock=CLOCK,
         times=StopTimes(),
-        on_lost=lambda: told.append(threading.get_ident()),
+        on_failure=lambda _: told.append(threading.get_ident()),
     )
     keeper.start()
     yield told
@@ -108,13 +108,20 @@ async def test_a_lease_that_is_somebody_elses_is_told_in_the_engines_loop(beats:
     assert set(lost) == {threading.get_ident()}
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("locked"), StoreError("?")], ids=lambda error: error.code)
+@pytest.mark.parametrize("error", [StoreUnavailable("locked"), StoreFull("no space")], ids=lambda error: error.code)
 async def test_a_beat_that_the_store_cannot_take_is_no_loss(beats: Beats, lost: list[int], error: StoreError):
     beats.answer = error
     await some(beats, 5)
     beats.answer = True
     await some(beats, 5)
     assert not lost
+
+
+@pytest.mark.parametrize("error", [StoreCorrupt("a page"), StoreError("?")], ids=lambda error: error.code)
+async def test_a_store_that_cannot_be_trusted_any_more_is_told(beats: Beats, lost: list[int], error: StoreError):
+    beats.answer = error
+    await until(lambda: lost)
+    assert set(lost) == {threading.get_ident()}
 
 
 async def test_a_keeper_that_breaks_is_a_loss_and_no_silence(beats: Beats, lost: list[int]):
@@ -124,7 +131,7 @@ async def test_a_keeper_that_breaks_is_a_loss_and_no_silence(beats: Beats, lost:
 
 
 async def test_a_stop_before_the_start_is_no_error(beats: Beats):
-    keeper = Keeper(beats, ServerId("this"), clock=CLOCK, times=StopTimes(), on_lost=lambda: None)  # type: ignore[arg-type]
+    keeper = Keeper(beats, ServerId("this"), clock=CLOCK, times=StopTimes(), on_failure=lambda _: None)  # type: ignore[arg-type]
     await keeper.stop()
     assert not beats.servers
 
@@ -148,7 +155,7 @@ class Beats:
         return True
 
 async def main():
-    kept = keeper.Keeper(Beats(), ServerId("s"), clock=SystemClock(), times=TIMES, on_lost=lambda: None)
+    kept = keeper.Keeper(Beats(), ServerId("s"), clock=SystemClock(), times=TIMES, on_failure=lambda _: None)
     kept.start()
     await asyncio.sleep(0.05)
     print("ready", flush=True)

@@ -20,6 +20,7 @@ from windlass.errors import StoreCorrupt, StoreUnavailable
 from windlass.store.sqlite import schema
 from windlass.store.sqlite.connections import border, open_reader, open_writer, sync_directory
 from windlass.store.sqlite.driver import Connection
+from windlass.store.sqlite.place import Anchor
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ class Database:
         self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._writer: Connection | None = None
         self._readers: SimpleQueue[Connection] = SimpleQueue()
+        self._anchor: Anchor | None = None
         self._damage: str | None = None
         self._is_closed = False
         self._closing = asyncio.Lock()
@@ -63,6 +65,15 @@ class Database:
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run `job` on a reading thread."""
         return await self._run(self._reading, partial(self._with_reader, job))
+
+    async def check_file(self) -> None:
+        """See that the path still names the open file.
+
+        Raises:
+            StoreCorrupt: it does not; nothing is written or read any more.
+        """
+        if self._anchor is not None:
+            await self._run(self._writing, self._anchor.check)
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, and let go of the file. Idempotent.
@@ -101,6 +112,7 @@ class Database:
         self._writer = open_writer(self._path)
         schema.upgrade(self._writer)
         sync_directory(self._path.parent)
+        self._anchor = Anchor(self._path)
         for _ in range(READERS):
             self._readers.put(open_reader(self._path))
 

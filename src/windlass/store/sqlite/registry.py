@@ -32,7 +32,8 @@ class SqliteRegistry:
         await self._database.write(partial(_change, sql.ENROLL, values))
 
     async def beat(self, server: ServerId, *, now: datetime) -> bool:
-        """Renew all leases of `server`; false when the store belongs to another."""
+        """Renew all leases of `server`; false when the store belongs to another. Sees that the file is still there."""
+        await self._database.check_file()
         return await self._database.write(partial(_change, sql.BEAT, (id_blob(server), to_micros(now)))) == 1
 
     async def record_worker(self, worker: WorkerRow) -> None:

@@ -13,6 +13,7 @@ from windlass.store.sqlite.connections import check_library
 from windlass.store.sqlite.database import Database
 from windlass.store.sqlite.events import SqliteEvents
 from windlass.store.sqlite.lock import DirectoryLock
+from windlass.store.sqlite.place import refuse_network
 from windlass.store.sqlite.registry import SqliteRegistry
 from windlass.store.sqlite.tasks import SqliteTasks
 
@@ -41,12 +42,14 @@ async def open_sqlite(data: Path, *, ids: Ids) -> SqliteStore:
     """Open the store in the directory `data`, making either where needed.
 
     Raises:
-        ConfigError: the directory cannot be used, or the SQLite that is installed must not be.
+        ConfigError: the directory cannot be used, or lies on a network file system, or the installed SQLite is one that
+            must not be used.
         StoreUnavailable: another process owns the directory.
         SchemaMismatch: another version of windlass wrote the file. It was not touched.
         StoreError: the file cannot be opened, or not safely.
     """
     check_library(apsw.sqlite_lib_version())
+    await asyncio.to_thread(refuse_network, data)
     lock = await asyncio.to_thread(DirectoryLock, data)
     database = Database(data / DATABASE_FILE)
     try:
