@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from windlass.cli.human import ago, amount, figure, instant, printable, size, span
 from windlass.cli.output import is_terminal, write
+from windlass.core.history import Attempt
 from windlass.core.state import State
 from windlass.core.task import FileRow
 from windlass.wire.v1 import KindView, ProgressView, TaskView
@@ -90,8 +91,8 @@ def print_kinds(kinds: Sequence[KindView]) -> None:
     Console(highlight=False).print(table)
 
 
-def print_task(task: TaskView, files: Sequence[FileRow]) -> None:
-    """Print all about one task, its files last."""
+def print_task(task: TaskView, files: Sequence[FileRow], attempts: Sequence[Attempt]) -> None:
+    """Print all about one task, its attempts and its files last."""
     from rich.console import Console
     from rich.text import Text
 
@@ -104,9 +105,10 @@ def print_task(task: TaskView, files: Sequence[FileRow]) -> None:
         console.print(Text.assemble((f"{label:<{width}}  ", "dim"), (text, style)))
     if task.error is not None and task.error.traceback:
         console.print(Text(_indented(printable(task.error.traceback.rstrip(), keep="\n\t"))))
-    if files:
-        console.print(Text("files", style="dim"))
-        for line in _file_lines(files):
+    for title, lines in (("attempts", _attempt_lines(attempts)), ("files", _file_lines(files))):
+        if lines:
+            console.print(Text(title, style="dim"))
+        for line in lines:
             console.print(Text(line))
 
 
@@ -177,6 +179,17 @@ def _json(value: Any) -> str:
     if len(compact) <= _LINE_CHARS:
         return printable(compact.decode())
     return "\n" + _indented(printable(msgspec.json.format(compact, indent=2).decode(), keep="\n"))
+
+
+def _attempt_lines(attempts: Sequence[Attempt]) -> list[str]:
+    lines: list[str] = []
+    for attempt in attempts:
+        took = span(attempt.ran_s) if attempt.ran_s is not None else ""
+        why = attempt.error.message.splitlines()[0] if attempt.error and attempt.error.message else ""
+        lines.append(
+            f"  {attempt.attempt:>3}  {attempt.outcome or 'running':<11}  {took:>8}  {printable(why)}".rstrip()
+        )
+    return lines
 
 
 def _file_lines(files: Sequence[FileRow]) -> list[str]:

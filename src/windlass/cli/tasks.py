@@ -158,7 +158,7 @@ def show(task: TaskArgument, /, *, common: Common = COMMON) -> int:
         if common.json:
             write_json(view)
         else:
-            print_task(view, client.files(view.id))
+            print_task(view, client.files(view.id), client.attempts(view.id))
     return ExitCode.OK
 
 

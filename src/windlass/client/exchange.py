@@ -26,7 +26,16 @@ from windlass.errors import (
     WindlassError,
 )
 from windlass.wire.codec import encode_json
-from windlass.wire.v1 import CancelRequest, FileList, HealthView, KindList, SubmitRequest, TaskList, TaskView
+from windlass.wire.v1 import (
+    AttemptList,
+    CancelRequest,
+    FileList,
+    HealthView,
+    KindList,
+    SubmitRequest,
+    TaskList,
+    TaskView,
+)
 
 T = TypeVar("T")
 
@@ -86,6 +95,11 @@ def cancel_task(ref: TaskRef, request: CancelRequest) -> Request[TaskView]:
 def act_on_task(ref: TaskRef, action: Literal["retry", "hold", "release"]) -> Request[TaskView]:
     """Do to a task what an operator may."""
     return _post(_path(ref, f"/{action}"), TaskView, {})
+
+
+def list_attempts(ref: TaskRef) -> Request[AttemptList]:
+    """Read how often a task has run, and how each run ended."""
+    return Request(method="GET", path=_path(ref, "/attempts"), answer=AttemptList)
 
 
 def list_files(ref: TaskRef) -> Request[FileList]:

@@ -18,6 +18,7 @@ from windlass.client import exchange
 from windlass.client.errors import TaskCancelled, TaskFailed, WaitTimeout
 from windlass.client.exchange import Request, T, TaskRef
 from windlass.client.transport import Transport
+from windlass.core.history import Attempt
 from windlass.core.limits import PAGE_MAX
 from windlass.core.state import State
 from windlass.core.task import FileRow
@@ -183,6 +184,10 @@ class Client:
             ConflictError: it is not held.
         """
         return self._call(exchange.act_on_task(ref, "release"))
+
+    def attempts(self, ref: TaskRef, /) -> Sequence[Attempt]:
+        """Read how often a task has run, and how each run ended; oldest first."""
+        return self._call(exchange.list_attempts(ref)).attempts
 
     def files(self, ref: TaskRef, /) -> Sequence[FileRow]:
         """Read which files a task has, and how far each has come."""

@@ -10,6 +10,7 @@ import msgspec
 
 from windlass.contracts.tasks import TaskRef
 from windlass.core.backoff import RetryPolicy
+from windlass.core.history import Attempt
 from windlass.core.kind import Kind
 from windlass.core.query import Page, TaskQuery
 from windlass.core.state import Recovery
@@ -86,6 +87,10 @@ class EngineApi(Protocol):
 
     async def files(self, task: Task) -> Sequence[FileRow]:
         """Read the files of `task`."""
+        ...
+
+    async def attempts(self, task: Task) -> Sequence[Attempt]:
+        """Read the attempts of `task`, oldest first, the present one last; of very many the newest."""
         ...
 
     def file_path(self, task: Task, file: FileRow) -> str:

@@ -24,6 +24,7 @@ PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 500
 PAGE_SCAN_ROWS: Final = 20_000
 """A page examines no more rows than this, so that a filter nobody matches cannot hold the store."""
+ATTEMPTS_SHOWN: Final = 1_000
 WAIT_MAX_S: Final = 60.0
 PRIORITY_MAX: Final = 100
 MAX_ATTEMPTS_MAX: Final = 1_000

@@ -67,7 +67,7 @@ class Engine(Reads):
 
     def __init__(self, settings: Settings, parts: EngineParts, *, version: str) -> None:
         bus, catalog, tasks = Bus(), Catalog(), parts.store.tasks
-        super().__init__(tasks, bus, catalog, clock=parts.clock, files=parts.files)
+        super().__init__(parts.store, bus, catalog, clock=parts.clock, files=parts.files)
         self._version = version
         self._store = parts.store
         self._workers = parts.workers

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from windlass.contracts.clock import Clock
 from windlass.contracts.engine_api import KindStatus
-from windlass.contracts.tasks import TaskRef, Tasks
+from windlass.contracts.store import Store
+from windlass.contracts.tasks import TaskRef
+from windlass.core.history import Attempt, attempts_of
+from windlass.core.limits import ATTEMPTS_SHOWN
 from windlass.core.query import Page, TaskQuery
-from windlass.core.task import FileRow, Task
+from windlass.core.state import EventName
+from windlass.core.task import Event, FileRow, Task
 from windlass.core.waiting import Waiting, waiting_for
 from windlass.engine.bus import Bus
 from windlass.engine.catalog import Catalog
@@ -23,8 +28,9 @@ class Reads:
     Concurrency: of one event loop.
     """
 
-    def __init__(self, tasks: Tasks, bus: Bus, catalog: Catalog, *, clock: Clock, files: str) -> None:
-        self._tasks = tasks
+    def __init__(self, store: Store, bus: Bus, catalog: Catalog, *, clock: Clock, files: str) -> None:
+        self._tasks = store.tasks
+        self._events = store.events
         self._bus = bus
         self._catalog = catalog
         self._clock = clock
@@ -51,6 +57,20 @@ class Reads:
     async def files(self, task: Task) -> Sequence[FileRow]:
         """Read the files of `task`."""
         return await self._tasks.files(task.number)
+
+    async def attempts(self, task: Task) -> Sequence[Attempt]:
+        """Read the attempts of `task`."""
+        attempts: deque[Attempt] = deque(maxlen=ATTEMPTS_SHOWN)
+        left: list[Event] = []
+        after = 0
+        while page := await self._events.history(task.number, after=after):
+            # A page may end between the start of an attempt and its end: keep the start for the next.
+            begun = left + list(page)
+            last = max((n for n, event in enumerate(begun) if event.name is EventName.STARTED), default=0)
+            attempts.extend(attempts_of(begun[:last]))
+            left, after = begun[last:], page[-1].ordinal
+        attempts.extend(attempts_of(left))
+        return list(attempts)
 
     def file_path(self, task: Task, file: FileRow) -> str:
         """Say where a completed file lies."""

@@ -16,6 +16,7 @@ from windlass.http.call import Call
 from windlass.http.reply import Answer
 from windlass.http.v1 import files, system, tasks
 from windlass.wire.v1 import (
+    AttemptList,
     CancelRequest,
     EmptyRequest,
     FileList,
@@ -184,6 +185,14 @@ TASK_ROUTES: Final = (
             202: Response("It has not ended; `Retry-After` guesses when", TaskView),
         },
         problems=(409,),
+    ),
+    Route(
+        method="GET",
+        path=_TASK + "/attempts",
+        scope=AccessScope.READ,
+        summary="List the attempts of a task, with how each ended",
+        handler=tasks.attempts,
+        responses={200: Response("Its attempts, oldest first; of very many the newest", AttemptList)},
     ),
     Route(
         method="GET",

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from windlass.core import limits
+from windlass.core.history import Attempt
 from windlass.core.kind import Kind
 from windlass.core.state import Reason, Recovery, State
 from windlass.core.task import Error, FileRow, Task
@@ -138,6 +139,12 @@ class FileList(msgspec.Struct, frozen=True, kw_only=True):
     """The files of a task, in the order of its payload."""
 
     files: list[FileRow]
+
+
+class AttemptList(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempts of a task, oldest first."""
+
+    attempts: list[Attempt]
 
 
 class KindView(msgspec.Struct, frozen=True, kw_only=True):

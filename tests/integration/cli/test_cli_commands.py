@@ -16,7 +16,8 @@ from v1_server import V1Server, free_port, later, problem
 
 import windlass
 from windlass.cli.main import make_app
-from windlass.core.state import Reason, State
+from windlass.core.history import Attempt
+from windlass.core.state import EventName, Reason, State
 from windlass.core.task import Error, FileRow, Progress
 
 Run = Callable[..., Ended]
@@ -147,7 +148,22 @@ def test_show_aligns_what_there_is_and_leaves_out_what_is_not(run: Run, server: 
         FileRow(index=0, name="a.iso", state="completed", received_bytes=2000, size_bytes=2000, digest="sha256:ab"),
         FileRow(index=1, name="b.iso", state="failed", received_bytes=10, size_bytes=2000, error="HTTP 404"),
     ]
+    server.attempts[1] = [
+        Attempt(
+            attempt=1,
+            started_at=datetime(2026, 11, 20, 14, tzinfo=UTC),
+            outcome=EventName.RETRYING,
+            ran_s=1.5,
+            error=Error(type="ValueError", message="no such month\nat all"),
+        ),
+        Attempt(attempt=2, started_at=datetime(2026, 11, 20, 15, tzinfo=UTC)),
+    ]
     lines = run("show", "1").out.splitlines()
+    told = lines.index("attempts")
+    assert [" ".join(line.split()) for line in lines[told + 1 : told + 3]] == [
+        "1 retrying 1.5 s no such month",
+        "2 running",
+    ]
     fields = dict(line.split(None, 1) for line in lines if not line.startswith(" ") and " " in line)
     assert fields["state"] == "failed (exhausted)"
     assert fields["attempt"] == "2 (2 of 2 charged)"
@@ -183,6 +199,8 @@ def test_nothing_of_a_task_can_steer_the_terminal(run: Run, server: V1Server) ->
         state=State.FAILED,
         error=Error(type=evil, message=evil, traceback=evil),
     )
+    error = Error(type="E", message=evil)
+    server.attempts[1] = [Attempt(attempt=1, started_at=datetime(2026, 11, 20, 15, tzinfo=UTC), error=error)]
     server.files[1] = [FileRow(index=0, name=evil, state="failed", error=evil)]
     for words in (["show", "1"], ["list"], ["wait", "1"]):
         ended = run(*words)

@@ -17,13 +17,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from windlass.core.history import Attempt
 from windlass.core.ids import TaskId
 from windlass.core.kind import Isolation, Kind
 from windlass.core.state import EventName, State, next_state
 from windlass.core.task import FileRow, Task
 from windlass.core.waiting import waiting_for
 from windlass.errors import IllegalTransition
-from windlass.wire.v1 import FileList, HealthView, KindList, SubmitRequest, TaskList, view_kind, view_task
+from windlass.wire.v1 import AttemptList, FileList, HealthView, KindList, SubmitRequest, TaskList, view_kind, view_task
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -46,6 +47,7 @@ class V1Server:
         self.payloads: dict[int, bytes] = {}
         self.results: dict[int, bytes] = {}
         self.files: dict[int, list[FileRow]] = {}
+        self.attempts: dict[int, list[Attempt]] = {}
         self.contents: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, bytes]] = []
         self.scripted: dict[tuple[str, str], list[Answer]] = {}
@@ -187,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             return problem(404, "not_found", "there is no such task")
         if match[2] is None:
             return self._get(task, query)
+        if match[2] == "attempts":
+            return _ok(AttemptList(attempts=self.v1.attempts.get(task.number, [])))
         if match[2] == "files":
             return self._files(task, match[3])
         return self._act(task, match[2], body)

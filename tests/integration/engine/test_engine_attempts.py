@@ -48,6 +48,16 @@ async def test_a_failing_handler_is_tried_again_until_it_succeeds(start: Open):
         assert (ended.state, ended.attempt, ended.charged) == (State.SUCCEEDED, 3, 3)
         assert await inner.history(task) == ["submitted", *["started", "retrying"] * 2, "started", "succeeded"]
         assert ended.error is None
+        attempts = await inner.engine.attempts(ended)
+        assert [(each.attempt, each.outcome) for each in attempts] == [
+            (1, "retrying"),
+            (2, "retrying"),
+            (3, "succeeded"),
+        ]
+        assert [each.error and each.error.message for each in attempts] == ["not yet", "not yet", None]
+        assert attempts[0].ended_at is not None
+        assert attempts[0].next_run_at is not None
+        assert attempts[0].next_run_at > attempts[0].ended_at
 
 
 async def test_a_handler_that_keeps_failing_uses_up_its_budget(start: Open):

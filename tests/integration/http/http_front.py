@@ -20,6 +20,7 @@ from uuid_utils import uuid7
 
 from windlass.contracts.engine_api import Health, KindStatus, Submission
 from windlass.contracts.tasks import TaskRef
+from windlass.core.history import Attempt
 from windlass.core.ids import TaskId
 from windlass.core.kind import Isolation, Kind
 from windlass.core.query import Order, Page, TaskQuery
@@ -117,6 +118,11 @@ class DictEngine:
 
     async def files(self, task: Task) -> Sequence[FileRow]:
         return self.files_of.get(task.number, [])
+
+    async def attempts(self, task: Task) -> Sequence[Attempt]:
+        if task.started_at is None:
+            return []
+        return [Attempt(attempt=task.attempt, started_at=task.started_at, ended_at=task.finished_at)]
 
     def file_path(self, task: Task, file: FileRow) -> str:
         return str(self.directory / task.id / file.name)

@@ -105,6 +105,7 @@ ASKED = [
     ("POST", "/v1/tasks/6/release", None, 200),
     ("GET", "/v1/tasks/1/result", None, 200),
     ("GET", "/v1/tasks/5/result", None, 202),
+    ("GET", "/v1/tasks/1/attempts", None, 200),
     ("GET", "/v1/tasks/1/files", None, 200),
     ("GET", "/v1/tasks/1/files/a.txt", None, 200),
     ("GET", "/v1/kinds", None, 200),

@@ -23,7 +23,16 @@ from windlass.http.call import Call
 from windlass.http.reply import Headers, Reply, json_reply, raw_reply
 from windlass.http.v1.submission import check_cancel, read_submission
 from windlass.wire.codec import encode_json
-from windlass.wire.v1 import CancelRequest, EmptyRequest, Name, TaskList, TaskView, view_progress, view_task
+from windlass.wire.v1 import (
+    AttemptList,
+    CancelRequest,
+    EmptyRequest,
+    Name,
+    TaskList,
+    TaskView,
+    view_progress,
+    view_task,
+)
 
 _RETRY_AFTER_MAX_S: Final = 60
 
@@ -144,6 +153,12 @@ async def result(call: Call) -> Reply:
         case State.QUEUED | State.RUNNING:
             view = view_task(task, now=call.services.clock.now(), waiting=call.engine.waiting(task))
             return json_reply(202, view, [(b"retry-after", b"%d" % _ask_again_s(call, task))])
+
+
+async def attempts(call: Call) -> Reply:
+    """List how often a task has run, and how each run ended."""
+    task = await call.engine.get(call.task_ref())
+    return json_reply(200, AttemptList(attempts=list(await call.engine.attempts(task))))
 
 
 async def _operate(call: Call, act: Callable[[TaskRef], Awaitable[Task]]) -> Reply:
