@@ -122,3 +122,21 @@ async def test_a_turn_costs_the_same_however_much_waits(bench: Bench) -> None:
     await bench.turn(*[Hold(number, bench.now) for number in range(3, 103)])
     await bench.turn(*[bench.settle(start.task) for start in await bench.claim(shared=100)])
     assert await steps_of_a_turn(bench) <= alone * 1.2
+
+
+async def test_a_claim_reads_no_more_queues_than_it_has_slots(bench: Bench) -> None:
+    await bench.turn(*[Submit(bench.new(queue=f"customer-{n}")) for n in range(300)])
+    lines_read = 0
+
+    def profile(event: Any) -> None:
+        nonlocal lines_read
+        lines_read += "LIMIT ?3 OFFSET ?4" in event["sql"]
+
+    await database_of(bench).write(lambda connection: connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, profile))
+    for slots in (1, 5):
+        lines_read = 0
+        assert len(await bench.claim(shared=slots)) == slots
+        assert slots <= lines_read <= 2 * slots
+    lines_read = 0
+    assert len(await bench.claim(shared=400)) == 294
+    assert lines_read <= 2 * 294

@@ -86,7 +86,16 @@ _COMMANDS = (
     _Command("hold", "windlass.cli.tasks:hold", "Keep queued tasks from starting.", ("windlass hold 17",)),
     _Command("release", "windlass.cli.tasks:release", "Let held tasks start.", ("windlass release 17",)),
     _Command("kinds", "windlass.cli.tasks:kinds", "List the kinds that can be submitted.", ("windlass kinds",)),
+    _Command(
+        "config show",
+        "windlass.cli.config:show",
+        "Show the settings that `windlass serve` would use here, without flags.",
+        ("windlass config show --origin", "windlass config show --json"),
+        _SERVER,
+    ),
 )
+_FAMILIES = {"config": "Look at the settings."}
+"""Commands that only hold others, with what `--help` says of them."""
 
 
 def make_app() -> App:
@@ -102,11 +111,15 @@ def make_app() -> App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
+    families = {name: App(name=name, help=about, group=_SERVER) for name, about in _FAMILIES.items()}
+    for family in families.values():
+        app.command(family)
     for place, command in enumerate(_COMMANDS):
         examples = "\n".join(f"  {example}" for example in command.examples)
-        app.command(
+        family, _, name = command.name.rpartition(" ")
+        families.get(family, app).command(
             command.home,
-            name=command.name,
+            name=name,
             help=command.help,
             help_epilogue=f"Examples:\n{examples}\n",
             group=command.group,
@@ -157,7 +170,9 @@ def _refuse_usage(error: CycloptsError) -> int:
     chain = " ".join(error.command_chain or ())
     if isinstance(error, UnknownCommandError):
         word = (error.unused_tokens or [""])[0]
-        near = difflib.get_close_matches(word, [command.name for command in _COMMANDS], n=3, cutoff=0.5)
+        above = f"{chain} " if chain else ""
+        names = [command.name.removeprefix(above) for command in _COMMANDS if command.name.startswith(above)]
+        near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
         text = f"there is no command '{word[:64]}'" + (f"; did you mean {' or '.join(near)}?" if near else "")
     else:
         text = str(error)

@@ -103,6 +103,9 @@ def _describe(error: WindlassError) -> list[str]:
             pointer, text = fields[0]
             return [f"windlass: {pointer}: {text}" if pointer else f"windlass: {text}"]
         return [f"windlass: {detail}", *(f"  {pointer}: {text}" for pointer, text in fields)]
+    if len(problems := error.details.get("problems", ())) > 1:
+        heading, *_ = error.detail.split("\n")
+        return [f"windlass: {printable(heading)}", *(f"  {printable(str(problem))}" for problem in problems)]
     if (retry_after_s := error.details.get("retry_after_s")) is not None:
         return [f"windlass: {detail} (try again in {retry_after_s:g} s)"]
     if isinstance(error, ServerError) and (request_id := error.details.get("request_id")) is not None:

@@ -1,19 +1,28 @@
-"""The tree of settings: frozen sections, their defaults, and the one cross-field check.
+"""The tree of settings: frozen sections, with the type, bounds, default and meaning of each setting.
 
-Reads no file and no environment; `load` does.
+Reads no file and no environment; `load` does. What is said here of a setting is what `windlass config show` and
+docs/settings.md say of it.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import math
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
-from windlass.core.lease import check_times
-from windlass.core.limits import BLOCKED_KILL_S, BLOCKED_SUSPECT_S, FRAME_BYTES, GIB, MIB
+from windlass.core.limits import BLOCKED_KILL_S, BLOCKED_SUSPECT_S, FRAME_BYTES, GIB, MIB, TIMEOUT_MAX_S
 from windlass.core.stop import StopTimes
-from windlass.errors import ConfigError
+
+_DAY_S = 86_400
+_PIB = 1024 * 1024 * GIB
+
+Seconds = Annotated[float, Meta(gt=0, le=_DAY_S)]
+Duration = Annotated[float, Meta(ge=0, le=TIMEOUT_MAX_S)]
+Slots = Annotated[int, Meta(ge=1, le=10_000)]
+Text = Annotated[str, Meta(min_length=1)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,52 +30,72 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Workers(Section, frozen=True):
-    """How much runs at once, per app. Memory figures are for the machine's planning, not enforced."""
+    """How much runs at once, per app, and when a worker counts as broken."""
 
-    shared_slots: int = 200
-    solo: int = 16
-    builtin_slots: int = 64
-    hello_s: float = 60.0
-    """An app that has not said hello by then is ended and tried again."""
-    suspect_s: float = BLOCKED_SUSPECT_S
-    """A shared worker whose loop stood still for so long gets no new attempts."""
-    blocked_kill_s: float = BLOCKED_KILL_S
-    """A shared worker whose loop stood still for so long is killed."""
-    nice: int = 5
-    """Added to the niceness of workers, so that busy handlers do not starve the API."""
+    shared_slots: Annotated[Slots, Meta(description="Attempts at once in the shared worker of an app.")] = 200
+    solo: Annotated[
+        int, Meta(ge=1, le=256, description="Solo workers an app may have, each a process with one attempt.")
+    ] = 16
+    builtin_slots: Annotated[Slots, Meta(description="Attempts at once in the worker of the built-in kinds.")] = 64
+    hello_s: Annotated[
+        Seconds, Meta(description="Seconds in which an app must have said hello; else it is ended and tried again.")
+    ] = 60.0
+    suspect_s: Annotated[
+        Seconds, Meta(description="A shared worker whose loop stood still for so many seconds gets no new attempts.")
+    ] = BLOCKED_SUSPECT_S
+    blocked_kill_s: Annotated[
+        Seconds, Meta(description="A shared worker whose loop stood still for so many seconds is killed.")
+    ] = BLOCKED_KILL_S
+    nice: Annotated[
+        int,
+        Meta(ge=0, le=19, description="Added to the niceness of workers, so that busy handlers do not starve the API."),
+    ] = 5
 
 
 class Outbound(Section, frozen=True):
-    """Which addresses handlers of ours may connect to, besides public ones.
+    """Which addresses the built-in kinds may connect to, besides public ones."""
 
-    `allow` lists networks (`127.0.0.0/8`). Metadata, multicast and unspecified addresses stay refused.
-    """
-
-    allow: list[str] = []
+    allow: Annotated[
+        list[str],
+        Meta(
+            description="Networks to allow, such as `127.0.0.0/8`. Metadata, multicast and unspecified addresses stay "
+            "refused."
+        ),
+    ] = []
 
 
 class Downloads(Section, frozen=True):
-    """Limits of the `download` kind. Sizes in bytes, durations in seconds."""
+    """Limits of the `download` kind."""
 
-    files_at_once: int = 5
-    connect_s: float = 10.0
-    headers_s: float = 30.0
-    low_speed_bytes_per_s: int = 1024
-    low_speed_s: float = 30.0
-    stall_s: float = 600.0
-    """A file that gets no byte for so long over all its tries fails."""
-    max_bytes: int = 1024 * GIB
-    """The largest single file."""
-    floor_bytes: int = 256 * MIB
-    """Free disk space that downloads leave alone."""
-    redirects: int = 5
+    files_at_once: Annotated[int, Meta(ge=1, le=100, description="Files that are fetched at once, over all tasks.")] = 5
+    connect_s: Annotated[Seconds, Meta(description="Seconds in which a connection must be made.")] = 10.0
+    headers_s: Annotated[Seconds, Meta(description="Seconds in which a connected server must begin to answer.")] = 30.0
+    low_speed_bytes_per_s: Annotated[
+        int, Meta(ge=0, le=GIB, description="A transfer that stays slower for `low_speed_s` is given up and retried.")
+    ] = 1024
+    low_speed_s: Annotated[
+        float, Meta(ge=1, le=_DAY_S, description="Seconds that a transfer may stay below `low_speed_bytes_per_s`.")
+    ] = 30.0
+    stall_s: Annotated[
+        Seconds, Meta(description="A file that gets no byte for so many seconds over all its tries fails.")
+    ] = 600.0
+    max_bytes: Annotated[int, Meta(ge=1, le=_PIB, description="Bytes of the largest single file.")] = 1024 * GIB
+    floor_bytes: Annotated[
+        int, Meta(ge=0, le=_PIB, description="Bytes of free disk space that downloads leave alone.")
+    ] = 256 * MIB
+    redirects: Annotated[int, Meta(ge=0, le=20, description="Redirects that are followed for one file.")] = 5
 
 
 class Simulate(Section, frozen=True):
-    """Overrides of the `simulate` kind: a duration or its range in seconds, a failure rate from 0 to 1."""
+    """Overrides for every task of the `simulate` kind, whatever its payload says."""
 
-    duration_s: list[float] | None = None
-    failure_rate: float | None = None
+    duration_s: Annotated[
+        Annotated[list[Duration], Meta(min_length=1, max_length=2)] | None,
+        Meta(description="Seconds it takes: one number, or the shorter and the longer end of a range."),
+    ] = None
+    failure_rate: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="The chance of an attempt to fail.")
+    ] = None
 
 
 class WorkerSettings(Section, frozen=True):
@@ -78,21 +107,36 @@ class WorkerSettings(Section, frozen=True):
 
 
 class Settings(Section, frozen=True):
-    """The whole tree."""
+    """The server itself."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    data: str = "data"
-    database: str = "sqlite"
-    """`sqlite` (a file in the data directory) or `memory` (nothing survives the process)."""
-    apps: list[str] = []
-    """Apps to serve, as `module:attribute`."""
-    log_level: str = "info"
-    log_format: str = "auto"
-    """`console`, `json`, or `auto`: console on a terminal."""
-    body_bytes: int = 1 * MIB
-    stop_s: float = 28.0
-    kill_after_s: float = 5.0
+    host: Annotated[Text, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")] = 8080
+    data: Annotated[Text, Meta(description="Directory of the store and of result files.")] = "data"
+    database: Annotated[
+        Literal["sqlite", "memory"],
+        Meta(description="`sqlite` is a file in the data directory; of `memory` nothing survives the process."),
+    ] = "sqlite"
+    apps: Annotated[list[str], Meta(description="Apps to serve, as `MODULE:APP`, for example `tasks:app`.")] = []
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important lines to log.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "console", "json"], Meta(description="`auto` is `console` on a terminal, else `json`.")
+    ] = "auto"
+    body_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=FRAME_BYTES // 2,
+            description="Bytes of the largest request body; a payload must fit into one frame to a worker.",
+        ),
+    ] = 1 * MIB
+    stop_s: Annotated[
+        Seconds, Meta(description="Seconds from the first SIGTERM or Ctrl-C until every attempt has been handed back.")
+    ] = 28.0
+    kill_after_s: Annotated[
+        Seconds, Meta(description="Seconds from SIGTERM to SIGKILL for a cancelled or timed-out attempt.")
+    ] = 5.0
     workers: Workers = Workers()
     outbound: Outbound = Outbound()
     downloads: Downloads = Downloads()
@@ -109,93 +153,31 @@ class Settings(Section, frozen=True):
         return WorkerSettings(outbound=self.outbound, downloads=self.downloads, simulate=self.simulate)
 
 
-def validate(settings: Settings) -> Settings:
-    """Check what no single field can say of itself.
+class BrokenRule(NamedTuple):
+    """A rule that types and bounds cannot say: the settings it concerns, by their dotted names, and what is wrong."""
 
-    Raises:
-        ConfigError: names every setting that cannot be used, the rule, and where it can, the fix.
-    """
-    rules = {**_server_rules(settings), **_download_rules(settings.downloads)}
-    broken = [rule for rule, holds in rules.items() if not holds]
-    problems = [*broken, *_words(settings), *_networks(settings.outbound)]
-    if problems:
-        raise ConfigError("; ".join(problems))
-    check_times(settings.stop_times)
-    return settings
+    settings: tuple[str, ...]
+    problem: str
 
 
-def _server_rules(settings: Settings) -> dict[str, bool]:
-    workers = settings.workers
-    return {
-        "port must be from 0 (any free one) to 65535": 0 <= settings.port <= 65535,
-        "stop_s must be above 0 and finite": _is_span(settings.stop_s),
-        "kill_after_s must be above 0 and finite": _is_span(settings.kill_after_s),
-        "body_bytes must be from 1024 to 8388608 (a payload must fit into one frame to a worker)": 1024
-        <= settings.body_bytes
-        <= FRAME_BYTES // 2,
-        "workers.shared_slots must be from 1 to 10000": 1 <= workers.shared_slots <= 10_000,
-        "workers.solo must be from 1 to 256": 1 <= workers.solo <= 256,
-        "workers.builtin_slots must be from 1 to 10000": 1 <= workers.builtin_slots <= 10_000,
-        "workers.hello_s must be above 0 and finite": _is_span(workers.hello_s),
-        "workers.suspect_s must be above 0 and below workers.blocked_kill_s": 0
-        < workers.suspect_s
-        < workers.blocked_kill_s,
-        "workers.blocked_kill_s must be above 0 and finite": _is_span(workers.blocked_kill_s),
-        "workers.nice must be from 0 to 19": 0 <= workers.nice <= 19,
-        "simulate.failure_rate must be from 0 to 1": settings.simulate.failure_rate is None
-        or 0 <= settings.simulate.failure_rate <= 1,
-        "simulate.duration_s must be one duration or two, the shorter first, none below 0": _is_range(
-            settings.simulate.duration_s
-        ),
-    }
-
-
-def _download_rules(downloads: Downloads) -> dict[str, bool]:
-    return {
-        "downloads.files_at_once must be from 1 to 100": 1 <= downloads.files_at_once <= 100,
-        "downloads.connect_s must be above 0 and finite": _is_span(downloads.connect_s),
-        "downloads.headers_s must be above 0 and finite": _is_span(downloads.headers_s),
-        "downloads.low_speed_bytes_per_s must be at least 0": downloads.low_speed_bytes_per_s >= 0,
-        "downloads.low_speed_s must be at least 1 and finite": 1 <= downloads.low_speed_s < math.inf,
-        "downloads.stall_s must be above 0 and finite": _is_span(downloads.stall_s),
-        "downloads.max_bytes must be at least 1": downloads.max_bytes >= 1,
-        "downloads.floor_bytes must be at least 0": downloads.floor_bytes >= 0,
-        "downloads.redirects must be from 0 to 20": 0 <= downloads.redirects <= 20,
-    }
-
-
-def _is_span(seconds: float) -> bool:
-    return 0 < seconds < math.inf
-
-
-def _is_range(values: list[float] | None) -> bool:
-    return values is None or (
-        1 <= len(values) <= 2 and all(0 <= value < math.inf for value in values) and values == sorted(values)
-    )
-
-
-def _words(settings: Settings) -> list[str]:
-    problems: list[str] = []
-    allowed = {
-        "log_level": ("debug", "info", "warning", "error"),
-        "log_format": ("auto", "console", "json"),
-        "database": ("sqlite", "memory"),
-    }
-    for name, words in allowed.items():
-        if (value := getattr(settings, name)) not in words:
-            problems.append(f"{name} must be one of {', '.join(words)}, not '{value}'")
+def validate(settings: Settings) -> Iterator[BrokenRule]:
+    """Find what is wrong beyond the type and the bounds of a single setting."""
     for app in settings.apps:
         module, colon, attribute = app.partition(":")
         if not (module and colon and attribute):
-            problems.append(f"'{app}' names no app: write MODULE:APP, for example tasks:app")
-    return problems
-
-
-def _networks(outbound: Outbound) -> list[str]:
-    problems: list[str] = []
-    for text in outbound.allow:
+            yield BrokenRule(("apps",), f"{app!r} names no app: write MODULE:APP, for example tasks:app")
+    for network in settings.outbound.allow:
         try:
-            ipaddress.ip_network(text)
+            ipaddress.ip_network(network)
         except ValueError as error:
-            problems.append(f"outbound.allow: '{text}' is no network ({error}); write for example 10.0.0.0/8")
-    return problems
+            yield BrokenRule(("outbound.allow",), f"{network!r} is no network ({error}); write for example 10.0.0.0/8")
+    workers = settings.workers
+    if workers.suspect_s >= workers.blocked_kill_s:
+        yield BrokenRule(
+            ("workers.suspect_s", "workers.blocked_kill_s"),
+            f"workers.suspect_s ({workers.suspect_s:g}) must be below workers.blocked_kill_s "
+            f"({workers.blocked_kill_s:g}): lower the one or raise the other",
+        )
+    durations = settings.simulate.duration_s or []
+    if durations != sorted(durations):
+        yield BrokenRule(("simulate.duration_s",), "the shorter end of the range must come first: swap the two")

@@ -69,7 +69,8 @@ class EngineApi(Protocol):
             KeyConflict: the key belongs to a task with other content.
             NotReadyError: the kind is unknown, but not every app has said hello yet.
             SaturatedError: too many writes wait.
-            StoreError: nothing was stored.
+            StoreFull, StoreUnavailable: nothing was stored.
+            StoreError: whether it was stored shows after a restart.
         """
         ...
 

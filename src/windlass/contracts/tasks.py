@@ -188,7 +188,8 @@ class Tasks(Protocol):
         reason and progress. When this returns, everything in it is durable.
 
         Raises:
-            StoreError: nothing of this turn happened.
+            StoreFull, StoreUnavailable: nothing of this turn happened.
+            StoreError: nothing of it may be acknowledged; a commit that failed may still be found after a restart.
 
         Concurrency: one at a time; the caller waits for one turn before the next. Not cancel-safe: shield it.
         """

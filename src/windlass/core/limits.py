@@ -1,4 +1,4 @@
-"""Every figure with its unit and where it comes from. Holds no logic."""
+"""Every figure with its unit. Holds no logic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
-# What a client may send. Source: promises § 4.1 of the design papers.
+# What a client may send.
 BODY_BYTES: Final = 1 * MIB
 JSON_DEPTH: Final = 64
 JSON_KEYS_PER_OBJECT: Final = 1_000
@@ -41,7 +41,7 @@ TRACEBACK_BYTES: Final = 16 * KIB
 FRAME_BYTES: Final = 16 * MIB
 """One frame between server and worker; more is a broken worker."""
 
-# The turn. Source: design § 5.
+# The turn.
 TURN_WRITES: Final = 1_000
 TURN_BYTES: Final = 4 * MIB
 LINE_WRITES: Final = 20_000
@@ -49,18 +49,20 @@ LINE_WRITES: Final = 20_000
 PROMOTE_ROWS: Final = 1_000
 """Due tasks made ready by one claim; the rest follow in the next."""
 
-# How an attempt may end. Source: design § 3.
+# How an attempt may end.
 LOST_MAX: Final = 3
 INTERRUPTED_MAX: Final = 10
+SNOOZE_MIN_S: Final = 1.0
+"""A snooze uses no budget, so nothing but this keeps one of no time at all from spinning."""
 RETRY_AFTER_MAX_S: Final = 3_600.0
 
-# Defaults of a kind. Source: design § 6.
+# Defaults of a kind.
 MAX_ATTEMPTS: Final = 5
 TIMEOUT_S: Final = 900.0
 GRACE_S: Final = 10.0
 GRACE_MAX_S: Final = 3_600.0
 
-# Liveness. Source: design § 1 and § 4.
+# Liveness.
 BEAT_S: Final = 5.0
 LEASE_TTL_S: Final = 30.0
 BLOCKED_SUSPECT_S: Final = 5.0

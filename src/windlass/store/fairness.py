@@ -60,7 +60,7 @@ def pick(
     for lane in lanes:
         by_queue.setdefault(lane.queue, []).append(lane)
     line = deque(sorted(by_queue, key=lambda queue: (served is not None and queue <= served, queue)))
-    while line:
+    while line and any(left > 0 for left in free.values()):
         queue = line.popleft()
         lane = _most_urgent(by_queue[queue], free)
         if lane is None:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from windlass.errors import InputError, StoreError, WindlassError
+from windlass.errors import InputError, StoreError, StoreFull, StoreUnavailable, WindlassError
 from windlass.wire.v1 import TaskView
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -156,9 +156,13 @@ def _codes(error: Exception) -> Iterator[str]:
 
 
 def _stored(error: Exception) -> Literal["no", "unknown"]:
-    """Refusals come before the write, and a store that raises has not written; of anything else nobody can tell."""
-    refused = isinstance(error, StoreError) or _look_up(error)[1][0] != 500
-    return "no" if refused else "unknown"
+    """Refusals come before the write, and a full or busy store has undone it; of anything else nobody can tell.
+
+    A commit that failed in any other way may still be found whole when the store is opened again.
+    """
+    if isinstance(error, StoreError):
+        return "no" if isinstance(error, StoreFull | StoreUnavailable) else "unknown"
+    return "no" if _look_up(error)[1][0] != 500 else "unknown"
 
 
 _QUOTED = re.compile(rf"""(['"`])((?:(?!\1).){{{_ECHO_CHARS}}})(?:(?!\1).)+\1""", re.DOTALL)

@@ -229,7 +229,7 @@ def explain(error: BaseException) -> Errored | Snoozed:
 def _explain(error: BaseException) -> Errored | Snoozed:
     match error:
         case Snooze():
-            return Snoozed(float(error.delay))
+            return Snoozed(max(limits.SNOOZE_MIN_S, float(error.delay)))  # NaN is the floor too
         case Fail():
             return Errored(_describe(error, code=error.code or "failed"), retryable=False)
         case Retry():

@@ -5,8 +5,8 @@ Walks lanes, never tasks: what waits behind the first ones, or for another time 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 
 from windlass.contracts.clock import Ids
@@ -52,25 +52,32 @@ def _next_due_at(connection: Connection) -> int | None:
 
 
 class SqliteLane:
-    """One lane as a claim sees it: its rows are stepped one ahead of what has been taken."""
+    """One lane as a claim sees it: read a few rows at a time, and not before its queue's turn comes."""
 
-    def __init__(self, rows: Iterator[Row], *, queue: str, pool: str) -> None:
+    def __init__(self, connection: Connection, key: tuple[int, int], *, queue: str, pool: str, share: int) -> None:
         self.queue = queue
         self.pool = pool
-        self._rows = rows
-        self._first = next(rows, None)
+        self._connection = connection
+        self._key = key
+        self._share = share
+        self._read = 0
+        self._rows: deque[Row] = deque()
 
     def head(self) -> Urgency | None:
         """Say how urgent the first ready task is."""
-        row = self._first
-        return None if row is None else (-row[PRIORITY], row[RUN_AT], row[NUMBER])
+        if not self._rows and self._share:
+            rows = self._connection.execute(sql.READY_TASKS, (*self._key, self._share, self._read)).fetchall()
+            self._rows.extend(rows)
+            self._read += len(rows)
+            self._share = self._share * 2 if len(rows) == self._share else 0
+        if not self._rows:
+            return None
+        row = self._rows[0]
+        return (-row[PRIORITY], row[RUN_AT], row[NUMBER])
 
     def take(self) -> Row:
         """Take the first ready task out."""
-        row = self._first
-        assert row is not None
-        self._first = next(self._rows, None)
-        return row
+        return self._rows.popleft()
 
 
 class Claimer:
@@ -86,8 +93,7 @@ class Claimer:
         """Start what `wanted` has room for; `served` is the queue that started the last task, before and after."""
         if not any(slots > 0 for slots in wanted.slots.values()):
             return [], served
-        with ExitStack() as cursors:
-            picks = list(pick(self._ready_lanes(wanted, cursors), wanted.slots, served=served))
+        picks = list(pick(self._ready_lanes(wanted), wanted.slots, served=served))
         if not picks:
             return [], served
         tokens = [self._ids.token() for _ in picks]
@@ -99,17 +105,16 @@ class Claimer:
         claimed = [self._start(choice, token, now) for choice, token in zip(picks, tokens, strict=True)]
         return claimed, picks[-1].queue
 
-    def _ready_lanes(self, wanted: Wanted, cursors: ExitStack) -> Iterator[SqliteLane]:
-        """Open the lanes that have ready tasks of a kind and in a pool that `wanted` has room for."""
-        for (lane,) in self._connection.execute(sql.READY_LANES).fetchall():
-            queue, kind = self._lanes.name(lane)
-            for solo, pool in enumerate(wanted.pools.get(kind, ())):
-                slots = wanted.slots.get(pool, 0)
-                if slots > 0:
-                    rows = cursors.enter_context(
-                        closing(self._connection.execute(sql.READY_TASKS, (lane, solo, slots)))
-                    )
-                    yield SqliteLane(rows, queue=queue, pool=pool)
+    def _ready_lanes(self, wanted: Wanted) -> list[SqliteLane]:
+        """Name the lanes that have ready tasks of a kind and in a pool that `wanted` has room for; reads none yet."""
+        ready = [(lane, *self._lanes.name(lane)) for (lane,) in self._connection.execute(sql.READY_LANES).fetchall()]
+        queues = max(1, len({queue for _, queue, _ in ready}))
+        return [
+            SqliteLane(self._connection, (lane, solo), queue=queue, pool=pool, share=-(-slots // queues))
+            for lane, queue, kind in ready
+            for solo, pool in enumerate(wanted.pools.get(kind, ()))
+            if (slots := wanted.slots.get(pool, 0)) > 0
+        ]
 
     def _start(self, choice: Pick[Row], token: Token, now: datetime) -> Claimed:
         row = choice.candidate

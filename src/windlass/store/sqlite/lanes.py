@@ -15,6 +15,7 @@ class Lanes:
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, str], int] = {}
         self._names: dict[int, tuple[str, str]] = {}
+        self._last = 0
 
     def load(self, connection: Connection) -> None:
         """Read the lanes, unless they are known."""
@@ -26,13 +27,14 @@ class Lanes:
         """Know nothing any more: a transaction that may have made lanes was undone."""
         self._numbers.clear()
         self._names.clear()
+        self._last = 0
 
     def number(self, connection: Connection, queue: str, kind: str) -> int:
         """Find the lane of `kind` in `queue`, making it if there is none."""
         known = self._numbers.get((queue, kind))
         if known is not None:
             return known
-        lane = max(self._names, default=0) + 1
+        lane = self._last + 1
         connection.execute(sql.INSERT_LANE, (lane, queue, kind))
         self._learn(lane, queue, kind)
         return lane
@@ -44,3 +46,4 @@ class Lanes:
     def _learn(self, lane: int, queue: str, kind: str) -> None:
         self._numbers[queue, kind] = lane
         self._names[lane] = (queue, kind)
+        self._last = max(self._last, lane)

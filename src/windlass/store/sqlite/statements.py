@@ -131,11 +131,11 @@ WITH RECURSIVE busy (lane) AS (
     SELECT (SELECT lane FROM tasks INDEXED BY ready_tasks WHERE ready = 1 AND lane > busy.lane ORDER BY lane LIMIT 1)
     FROM busy WHERE busy.lane IS NOT NULL)
 SELECT lane FROM busy WHERE lane IS NOT NULL"""
-# Read the ready tasks of a lane, most urgent first, with their payloads; stepped only as far as slots are free.
+# Read some ready tasks of a lane, most urgent first, with their payloads.
 READY_TASKS: Final = """
 SELECT whole_tasks.*, specs.payload FROM whole_tasks CROSS JOIN specs ON specs.number = whole_tasks.number
 WHERE ready = 1 AND lane = ?1 AND solo = ?2
-ORDER BY priority DESC, run_at, whole_tasks.number LIMIT ?3"""
+ORDER BY priority DESC, run_at, whole_tasks.number LIMIT ?3 OFFSET ?4"""
 # Start a task.
 START: Final = """
 UPDATE tasks SET state = 'running', ready = 0, attempt = attempt + 1, charged = charged + 1, token = ?2,

@@ -1,0 +1,221 @@
+"""What a store must do, as one page of obvious code: the promises of the Tasks port over plain dictionaries.
+
+Shares nothing with the stores: no index, no batch, no line. Every question is answered by looking at every task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, replace
+
+from windlass.contracts import tasks as port
+from windlass.core.ids import Token
+from windlass.core.state import EventName, Reason, State
+from windlass.core.task import Event, FileRow, NewTask, Task
+
+
+class Reference:
+    """A store as its contract describes it. `ready` holds the queued tasks whose time has come, once and for all."""
+
+    def __init__(self, make_token: Callable[[], Token]) -> None:
+        self.make_token = make_token
+        self.tasks: dict[int, Task] = {}
+        self.payloads: dict[int, bytes] = {}
+        self.results: dict[int, bytes] = {}
+        self.checkpoints: dict[int, bytes] = {}
+        self.files: dict[int, dict[int, FileRow]] = {}
+        self.events: list[Event] = []
+        self.ready: set[int] = set()
+        self.served = ""
+
+    def reopen(self) -> None:
+        """Forget what no store writes down: whose turn it is among the queues."""
+        self.served = ""
+
+    def turn(self, writes: Sequence[port.Write], wanted: port.Wanted, *, now: datetime) -> port.Turn:
+        known = len(self.events)
+        results = [self.apply(write) for write in writes]
+        self.ready |= {task.number for task in self.unready() if task.run_at <= now}
+        claimed = list(self.claim(wanted, now))
+        due_at = min((task.run_at for task in self.unready()), default=None)
+        return port.Turn(results=results, claimed=claimed, events=self.events[known:], next_due_at=due_at)
+
+    def unready(self) -> list[Task]:
+        """Give the tasks that only wait for their time."""
+        waiting = [task for task in self.tasks.values() if task.state is State.QUEUED and not task.held]
+        return [task for task in waiting if task.number not in self.ready]
+
+    def dump(self) -> dict[str, Any]:
+        """Give all that a store can be asked for, in the shape of the bench's dump, and the checkpoints."""
+        return {
+            "tasks": list(self.tasks.values()),
+            "events": self.events,
+            "running": self.running(),
+            "payloads": [self.payloads[number] for number in self.tasks],
+            "results": [self.results.get(number) for number in self.tasks],
+            "files": [self.files_of(number) for number in self.tasks],
+            "checkpoints": self.checkpoints,
+        }
+
+    def running(self) -> list[Task]:
+        return [task for task in self.tasks.values() if task.state is State.RUNNING]
+
+    def files_of(self, number: int) -> list[FileRow]:
+        files = self.files.get(number, {})
+        return [files[index] for index in sorted(files)]
+
+    # ── writes ─────────────────────────────────────────────────────
+
+    def apply(self, write: port.Write) -> port.WriteResult:
+        match write:
+            case port.Submit(task=new):
+                return self.submit(new)
+            case port.Settle() | port.Report() | port.Save() | port.KeepFile():
+                return self.write_of_attempt(write)
+            case _:
+                task = self.find(write.ref)
+                return port.Refused(port.Refusal.MISSING) if task is None else self.amend(task, write)
+
+    def find(self, ref: port.TaskRef) -> Task | None:
+        return next((task for task in self.tasks.values() if ref in (task.id, task.number)), None)
+
+    def submit(self, new: NewTask) -> port.WriteResult:
+        for task in self.tasks.values():
+            has_key = new.key is not None and (task.key, task.kind, task.origin) == (new.key, new.kind, new.origin)
+            if has_key or task.id == new.id:
+                is_same = (task.kind, task.fingerprint) == (new.kind, new.fingerprint)
+                return port.Applied(task, created=False) if is_same else port.Refused(port.Refusal.KEY, task)
+        values = asdict(new)
+        number = len(self.tasks) + 1
+        self.payloads[number] = values.pop("payload")
+        self.tasks[number] = Task(number=number, state=State.QUEUED, **values)
+        self.record(number, EventName.SUBMITTED, new.created_at)
+        return port.Applied(self.tasks[number])
+
+    def write_of_attempt(self, write: port.Settle | port.Report | port.Save | port.KeepFile) -> port.WriteResult:
+        task = self.tasks.get(write.number)
+        if task is None:
+            return port.Refused(port.Refusal.MISSING)
+        if task.state is not State.RUNNING or task.token != write.token:
+            return port.Refused(port.Refusal.STALE, task)
+        match write:
+            case port.Settle():
+                return self.settle(task, write)
+            case port.Report(progress=progress):
+                self.change(task, progress=progress)
+            case port.Save(checkpoint=checkpoint):
+                self.checkpoints[task.number] = checkpoint
+                self.change(task, interrupted=0)
+            case port.KeepFile(file=file):
+                self.files.setdefault(task.number, {})[file.index] = file
+                self.change(task)
+        return port.Applied()
+
+    def settle(self, task: Task, write: port.Settle) -> port.WriteResult:
+        said = write.settlement
+        if said.cancel_seen != (task.cancel_requested_at is not None):
+            return port.Refused(port.Refusal.CHANGED, task)
+        copied = ("state", "reason", "run_at", "charged", "lost", "interrupted", "held", "solo", "cancel_outcome")
+        changes = {field: getattr(said, field) for field in copied}
+        changes |= {"token": None, "run_s": task.run_s + write.ran_s}
+        if said.state is State.QUEUED:
+            changes |= {"started_at": None}
+        else:
+            changes |= {"finished_at": said.at}
+        if said.state is State.SUCCEEDED:
+            changes |= {"error": None}
+            if said.result is not None:
+                self.results[task.number] = said.result
+        elif said.error is not None:
+            changes |= {"error": said.error}
+        self.change(task, **changes)
+        data: dict[str, Any] = {"ran_s": write.ran_s}
+        if said.error is not None:
+            data["error"] = msgspec.to_builtins(said.error)
+        if said.state is State.QUEUED:
+            data["run_at"] = msgspec.to_builtins(said.run_at)
+        self.record(task.number, said.event, said.at, reason=said.reason, token=write.token, data=data)
+        return port.Applied()
+
+    def amend(self, task: Task, write: port.RequestCancel | port.Retry | port.Hold | port.Release) -> port.WriteResult:
+        has_ended = task.state not in (State.QUEUED, State.RUNNING)
+        match write:
+            case port.RequestCancel() if (
+                task.state in (State.QUEUED, State.RUNNING) and task.cancel_requested_at is None
+            ):
+                self.cancel(task, write)
+            case port.RequestCancel() if task.state in (State.RUNNING, State.CANCELLED):
+                return port.Applied(task, created=False)
+            case port.Retry() if has_ended:
+                clean: dict[str, Any] = dict.fromkeys(("charged", "lost", "interrupted"), 0)
+                gone = ("reason", "started_at", "finished_at", "cancel_requested_at", "cancel_reason", "cancel_outcome")
+                clean |= dict.fromkeys((*gone, "progress", "error"))
+                self.change(task, state=State.QUEUED, run_at=write.at, held=False, **clean)
+                self.results.pop(task.number, None)
+                self.record(task.number, EventName.RETRIED, write.at)
+            case port.Hold() if task.held:
+                return port.Applied(task, created=False)
+            case port.Hold() if task.state is State.QUEUED:
+                self.change(task, held=True)
+                self.record(task.number, EventName.HELD, write.at)
+            case port.Release() if task.held:
+                self.change(task, held=False, interrupted=0, lost=0)
+                self.record(task.number, EventName.RELEASED, write.at)
+            case _:
+                return port.Refused(port.Refusal.STATE, task)
+        return port.Applied(self.tasks[task.number])
+
+    def cancel(self, task: Task, write: port.RequestCancel) -> None:
+        data = None if write.reason is None else {"reason": write.reason}
+        asked = {"cancel_requested_at": write.at, "cancel_reason": write.reason}
+        if task.state is State.RUNNING:
+            self.change(task, grace_s=task.grace_s if write.grace_s is None else write.grace_s, **asked)
+            self.record(task.number, EventName.CANCEL_REQUESTED, write.at, token=task.token, data=data)
+            return
+        ended = {"state": State.CANCELLED, "reason": Reason.CANCELLED, "held": False, "finished_at": write.at}
+        self.change(task, **asked, **ended, cancel_outcome="stopped" if task.attempt else "never_started")
+        self.record(task.number, EventName.CANCELLED, write.at, reason=Reason.CANCELLED, data=data)
+
+    def change(self, task: Task, **changes: Any) -> None:
+        self.tasks[task.number] = replace(task, version=task.version + 1, **changes)
+
+    def record(self, number: int, name: EventName, at: datetime, **more: Any) -> None:
+        """Append an event; whatever changed, the task's place in the line is found anew."""
+        self.ready.discard(number)
+        task = self.tasks[number]
+        names = {"number": number, "task_id": task.id, "kind": task.kind, "state": task.state, "attempt": task.attempt}
+        ordinal = 1 + sum(event.number == number for event in self.events)
+        self.events.append(Event(seq=len(self.events) + 1, ordinal=ordinal, at=at, name=name, **names, **more))
+
+    # ── the claim ──────────────────────────────────────────────────
+
+    def claim(self, wanted: port.Wanted, now: datetime) -> Iterator[port.Claimed]:
+        free = dict(wanted.slots)
+        while startable := [task for task in self.tasks.values() if self.may_start(task, wanted.pools, free)]:
+            queues = sorted({task.queue for task in startable})
+            self.served = next((queue for queue in queues if queue > self.served), queues[0])
+            line = [task for task in startable if task.queue == self.served]
+            task = min(line, key=lambda task: (-task.priority, task.run_at, task.number))
+            pool = wanted.pools[task.kind][task.solo]
+            free[pool] -= 1
+            yield self.start(task, pool, now)
+
+    def may_start(self, task: Task, pools: Mapping[str, tuple[str, str]], free: Mapping[str, int]) -> bool:
+        return task.number in self.ready and task.kind in pools and free.get(pools[task.kind][task.solo], 0) > 0
+
+    def start(self, task: Task, pool: str, now: datetime) -> port.Claimed:
+        number, token = task.number, self.make_token()
+        counted = {"attempt": task.attempt + 1, "charged": task.charged + 1}
+        self.change(task, state=State.RUNNING, token=token, started_at=now, reason=None, progress=None, **counted)
+        self.record(number, EventName.STARTED, now, token=token)
+        return port.Claimed(
+            task=self.tasks[number],
+            pool=pool,
+            payload=self.payloads[number],
+            checkpoint=self.checkpoints.get(number),
+            files=self.files_of(number),
+        )
