@@ -11,6 +11,7 @@ from windlass.config.schema import Settings
 from windlass.contracts.store import Store
 from windlass.engine.clock import SystemClock, SystemIds
 from windlass.engine.engine import Engine, EngineParts
+from windlass.errors import ConfigError
 from windlass.http.app import build_app
 from windlass.http.server import HttpServer
 from windlass.link.workers import LocalWorkers
@@ -48,5 +49,10 @@ async def assemble(settings: Settings) -> Assembled:
 def data_directory(settings: Settings) -> Path:
     """Give the directory of the store and of result files, made if need be."""
     data = Path(settings.data).absolute()
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"data: {data} cannot be made a directory: {error.strerror}; name another with --data"
+        ) from None
     return data

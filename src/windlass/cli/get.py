@@ -6,7 +6,7 @@ Downloads nothing from the urls itself: that is the server's work.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import msgspec
@@ -55,7 +55,7 @@ def get(
             "--detach does not wait, so there is nothing yet to fetch: leave out --to or --detach", code="detached"
         )
     if to is not None:
-        to.mkdir(parents=True, exist_ok=True)
+        _make_directory(to)
     with common.client() as client:
         handle = client.submit_task(request)
         if detach:
@@ -66,7 +66,11 @@ def get(
         files = client.files(handle.id)
         paths = _paths_on_server(task)
         if to is not None:
-            paths |= {file.name: str(client.fetch_file(handle.id, file.name, to)) for file in files if _is_there(file)}
+            paths |= {
+                file.name: str(client.fetch_file(handle.id, file.name, _free_path(to, file.name)))
+                for file in files
+                if _is_there(file)
+            }
     if common.json:
         rows = [{**msgspec.structs.asdict(file), "path": paths.get(file.name)} for file in files]
         write_json({"task": task, "files": rows})
@@ -74,6 +78,25 @@ def get(
         _print_files(task, files, paths)
     code = exit_code_of_tasks([task])
     return ExitCode.TASK_FAILED if code is ExitCode.OK and not all(_is_there(file) for file in files) else code
+
+
+def _make_directory(to: Path) -> None:
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--to names a directory, and {to} cannot be one: {error.strerror}", code="bad_directory"
+        ) from None
+
+
+def _free_path(directory: Path, name: str) -> Path:
+    """Name a file in `directory` that is not there yet: what somebody has is never replaced."""
+    wanted = directory / PurePosixPath(name).name
+    path, count = wanted, 0
+    while path.exists() or path.is_symlink():
+        count += 1
+        path = wanted.with_name(f"{wanted.stem} ({count}){wanted.suffix}")
+    return path
 
 
 def _files(urls: Sequence[str], *, name: str | None, digest: str | None) -> list[dict[str, str]]:

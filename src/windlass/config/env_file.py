@@ -9,10 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_LINE = re.compile(r"(?:export\s+)?([^\s=#]+)\s*=(.*)", re.DOTALL)
-_NAME = re.compile(r"(?:export\s+)?(\S+)")
-_BARE = re.compile(r"\w+", re.ASCII)
-_COMMENT = re.compile(r"(?:^|\s)#")
+_LINE = re.compile(r"(?:export\s+)?([^\s=]+)\s*(=?)(.*)", re.DOTALL)
+_COMMENT = re.compile(r"\s#")
 
 
 class Line(NamedTuple):
@@ -35,14 +33,13 @@ def parse_lines(text: str) -> Iterator[Line]:
     """
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip()
-        if line.startswith("#"):
+        if line.startswith("#") or (found := _LINE.match(line)) is None:
             continue
-        if found := _LINE.fullmatch(line):
-            name, written = found.groups()
-            value, problem = _unquote(written)
-            yield Line(number, name, value, problem)
-        elif (found := _NAME.match(line)) and not _BARE.fullmatch(line, found.start(1)):
-            yield Line(number, found[1], "", "sets nothing: write NAME=value")
+        name, equals, written = found.groups()
+        if equals:
+            yield Line(number, name, *_unquote(written))
+        elif written:
+            yield Line(number, name, "", "sets nothing: write NAME=value")
 
 
 def _unquote(written: str) -> tuple[str, str]:

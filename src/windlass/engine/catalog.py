@@ -15,7 +15,6 @@ from windlass.wire.codec import decode_json
 
 Problem = tuple[str, str, str]
 
-_CODES = {"additionalProperties": "unknown_field", "required": "missing_field"}
 _ECHO_CHARS = 64
 _ERRORS_SHOWN = 20
 _RETRY_AFTER_S = 1.0
@@ -29,7 +28,8 @@ class _Version:
         self.is_live = is_live
         schema = decode_json(kind.schema)
         try:
-            self._validator = jsonschema_rs.validator_for(schema)
+            jsonschema_rs.validator_for(schema)  # its message may quote the schema, which is no secret
+            self._validator = jsonschema_rs.validator_for(schema, mask="this")
         except ValueError as error:
             detail = f"the schema of the kind '{kind.name}' of {kind.app} cannot be used: {str(error).splitlines()[0]}"
             raise ConfigError(detail) from None
@@ -51,17 +51,29 @@ class _Version:
         keyword = error.kind.name
         if keyword == "additionalProperties":
             names = list(error.kind.unexpected)[:_ERRORS_SHOWN]
-            return [(f"{pointer}/{_escape(name)}", "unknown_field", self._unknown(name)) for name in names]
+            is_top = not error.instance_path
+            return [(f"{pointer}/{_escape(name)}", "unknown_field", self._unknown(name, is_top)) for name in names]
         if keyword == "required":
             name = str(error.kind.property).strip('"')
             return [(f"{pointer}/{_escape(name)}", "missing_field", f"{self.kind.name} needs '{name}'")]
-        message = str(error.message)
-        if len(message) > 3 * _ECHO_CHARS:
-            message = f"{message[:_ECHO_CHARS]}…{message[-2 * _ECHO_CHARS :]}"
-        return [(pointer, _CODES.get(keyword, "invalid_value"), message)]
+        if keyword == "anyOf":
+            return self._explain_choice(error, pointer)
+        return [(pointer, "invalid_value", _cut(str(error.message)))]
 
-    def _unknown(self, name: str) -> str:
+    def _explain_choice(self, error: Any, pointer: str) -> list[Problem]:
+        """Say what is wrong by the one alternative that takes a value of this type; without one, name the types."""
+        types: list[str] = []
+        for alternative in error.kind.context:
+            wrong = [inner for inner in alternative if inner.kind.name == "type"]
+            if not any(inner.instance_path == error.instance_path for inner in wrong):
+                return [problem for inner in alternative for problem in self._explain(inner)]
+            types += [str(kind) for inner in wrong for kind in _listed(inner.kind.types)]
+        return [(pointer, "invalid_value", f"this is none of: {', '.join(dict.fromkeys(types))}")]
+
+    def _unknown(self, name: str, is_top: bool) -> str:
         shown = name[:_ECHO_CHARS]
+        if not is_top:
+            return f"an object here takes no '{shown}'"
         near = difflib.get_close_matches(shown, self._fields, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else f"; it takes {', '.join(self._fields) or 'no fields'}"
         return f"{self.kind.name} takes no '{shown}'{hint}"
@@ -156,6 +168,16 @@ class Catalog:
     def _candidates(self, name: str) -> list[_Version]:
         versions = self._kinds.get(name, [])
         return [version for version in versions if version.is_live] or versions[:1]
+
+
+def _cut(message: str) -> str:
+    if len(message) <= 3 * _ECHO_CHARS:
+        return message
+    return f"{message[:_ECHO_CHARS]}…{message[-2 * _ECHO_CHARS :]}"
+
+
+def _listed(types: Any) -> list[Any]:
+    return list(types) if isinstance(types, list | tuple) else [types]  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
 
 
 def _escape(step: str) -> str:

@@ -178,6 +178,8 @@ class Engine(Reads):
         problems = list(self._workers.problems())
         if self._phase != "running":
             problems.insert(0, f"the server is {self._phase}")
+        if self._settler.trouble is not None:
+            problems.insert(0, f"the last write failed: {self._settler.trouble}")
         if self.failed.done():
             problems.insert(0, f"the server has failed: {self.failed.result()}")
         return Health(is_ready=not problems, problems=problems)

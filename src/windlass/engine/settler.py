@@ -73,6 +73,8 @@ class Settler:
         self._on_failure = on_failure
         self._failure: StoreError | None = None
         self._closing = False
+        self.trouble: str | None = None
+        """Why the last turn could not be written; None when it was."""
         self._service = Service("settler", self._run, on_failure)
         self.stale_writes = 0
 
@@ -213,6 +215,7 @@ class Settler:
             if future is not None and not future.done():
                 future.set_result(result)
         self._ears.placed(turn)
+        self.trouble = None
 
     def _count_stale(self, write: Write, result: Refused) -> None:
         if result.why is Refusal.STALE and isinstance(write, Settle | Report | Save | KeepFile):
@@ -220,6 +223,7 @@ class Settler:
             _log.warning(words.STALE_WRITE, write=type(write).__name__, number=write.number, token=write.token)
 
     def _fail(self, batch: list[Waiter], error: StoreError) -> None:
+        self.trouble = error.detail
         for _, future in batch:
             if future is not None and not future.done():
                 future.set_exception(error)

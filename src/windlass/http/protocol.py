@@ -42,6 +42,7 @@ class StrictProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _headers_bytes = 0
     _unread_bytes = 0
+    _is_broken = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Begin, with a deadline for the first request."""
@@ -55,6 +56,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come."""
+        if self._is_broken:
+            return
         super().data_received(data)
         # LIMIT: the parser keeps a header that has no end, and calls nobody before its end.
         if self._in_head:
@@ -113,8 +116,29 @@ class StrictProtocol(HttpToolsProtocol):
         if self._unread_bytes:
             self._expect_head()
 
+    def on_response_complete(self) -> None:
+        """Go on to the next request, unless what came behind this one was none."""
+        if self._is_broken:
+            self.pipeline.clear()
+            self.transport.close()
+        super().on_response_complete()
+
+    def _owes_answer(self) -> bool:
+        """Whether a request that came whole has not been answered yet."""
+        if self.pipeline:
+            return True
+        return self.cycle is not None and not self.cycle.response_complete and not self._in_body  # pyright: ignore[reportUnnecessaryComparison]
+
     def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with the request, and end the connection."""
+        """Say what is wrong with the request, and end the connection.
+
+        Behind a request that is being worked on it says nothing: it would be taken for that one's answer. The
+        connection ends once that has been given.
+        """
+        if self._owes_answer():
+            self._is_broken = True
+            self._forget_deadline()
+            return
         error = self._refusal or WindlassError(msg, code="bad_request")
         problem = problem_of(error, request_id=secrets.token_hex(8))
         body = encode_view(problem)

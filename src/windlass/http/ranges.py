@@ -21,7 +21,7 @@ from windlass.http.reply import Headers
 CHUNK_BYTES: Final = 512 * 1024
 """Read and sent at once: large enough that a thread's hand-over is small beside the copy."""
 
-_RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*")
+_RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
 _UNSAFE_IN_QUOTES = re.compile(r"[^A-Za-z0-9 ._()+,@=-]")
 
 

@@ -71,6 +71,28 @@ def test_get_fetches_the_files_into_a_directory(run: Run, server: V1Server, tmp_
     assert (tmp_path / "new/a.iso").read_bytes() == b"bytes"
 
 
+def test_get_never_replaces_a_file_that_is_there(run: Run, server: V1Server, tmp_path: Path) -> None:
+    server.contents["a.iso"] = b"bytes"
+    (tmp_path / "a.iso").write_bytes(b"mine")
+    (tmp_path / "a (1).iso").symlink_to(tmp_path / "nowhere")
+    end = a_download(server, _DONE)
+    ended = run("get", "http://x/a", "--to", str(tmp_path))
+    end.join()
+    assert (ended.code, ended.out.splitlines()) == (0, [str(tmp_path / "a (2).iso")])
+    assert (tmp_path / "a.iso").read_bytes() == b"mine"
+    assert (tmp_path / "a (2).iso").read_bytes() == b"bytes"
+
+
+def test_get_into_what_is_no_directory_is_refused_before_anything_is_asked_for(
+    run: Run, server: V1Server, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("x")
+    ended = run("get", "http://h/a.iso", "--to", str(tmp_path / "taken"))
+    assert ended.code == 2
+    assert "--to names a directory" in ended.err
+    assert not server.tasks
+
+
 def test_get_detached_prints_the_id_at_once(run: Run, server: V1Server) -> None:
     assert run("get", "http://x/a", "--detach") == (0, server.tasks[1].id + "\n", "")
     assert run("get", "http://x/a", "--detach", "--to", "x").code == 2

@@ -178,3 +178,20 @@ def test_requests_on_one_connection_are_answered_in_order(front: Front):
     received = front.raw(one + two)
     assert received.count(b"HTTP/1.1 200 ") == 2
     assert received.endswith(b"OK")
+
+
+@pytest.mark.parametrize(
+    "behind", [b"}", b"x", b"GET\x00", b"POST /v1/tasks HTTP/1.1\r\nContent-Length: nothing\r\n\r\n"]
+)
+def test_what_comes_behind_a_request_does_not_take_its_answer(front: Front, behind: bytes):
+    received = front.raw(_POST + b"Content-Length: 15\r\n\r\n" + _TASK + behind)
+    assert received.startswith(b"HTTP/1.1 202 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert len(front.engine.tasks) == 1
+
+
+def test_half_a_request_behind_a_long_wait_does_not_end_the_wait(front: Front, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windlass.http.protocol.HEAD_RECEIPT_S", 0.05)
+    received = front.raw(_POST + b"Prefer: wait=1\r\nContent-Length: 15\r\n\r\n" + _TASK + b"GET /v1/ta")
+    assert received.startswith(b"HTTP/1.1 202 ")
+    assert received.count(b"HTTP/1.1 ") == 1

@@ -69,7 +69,7 @@ async def submit(call: Call) -> Reply:
     headers: Headers = [(b"location", f"/v1/tasks/{task.id}".encode())]
     if wait_s is not None:
         headers.append((b"preference-applied", b"wait=%d" % wait_s))
-    is_done = not is_new or (wait_s is not None and task.state.has_ended)
+    is_done = not is_new if wait_s is None else task.state.has_ended
     return json_reply(200 if is_done else 202, await _single(call, task, payload), headers)
 
 

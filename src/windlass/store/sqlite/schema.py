@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from windlass.errors import SchemaMismatch
+from windlass.errors import SchemaMismatch, StoreCorrupt
 from windlass.store.migrate import load_migrations, pending
 from windlass.store.sqlite import statements as sql
-from windlass.store.sqlite.connections import open_reader, transaction
+from windlass.store.sqlite.connections import border, open_reader, transaction
 from windlass.store.sqlite.driver import Connection
 
 PACKAGE = "windlass.store.sqlite"
@@ -21,8 +21,16 @@ def check(path: Path) -> None:
         SchemaMismatch: says which version the file has and which this program knows.
     """
     if path.exists() and path.stat().st_size > 0:
-        with closing(open_reader(path)) as connection:
-            pending(load_migrations(PACKAGE), _recorded(connection))
+        try:
+            with border(), closing(open_reader(path)) as connection:
+                pending(load_migrations(PACKAGE), _recorded(connection))
+        except SchemaMismatch as error:
+            raise SchemaMismatch(f"{path}: {error.detail}") from None
+        except StoreCorrupt as error:
+            raise StoreCorrupt(
+                f"{path} is no database, or damaged ({error.detail}). It was not touched: put a backup in its place, "
+                "or name another data directory"
+            ) from None
 
 
 def upgrade(connection: Connection) -> None:
