@@ -12,9 +12,7 @@ from windlass.config.fields import Field, fields_of, sections_of, spell
 from windlass.config.schema import Settings
 from windlass.core.limits import GIB, MIB
 
-_SERVICE_NAMES = "`WINDLASS_SERVICE_HOST`, `WINDLASS_SERVICE_PORT…`, `WINDLASS_PORT=tcp://…`, `WINDLASS_PORT_8080_TCP…`"
-
-_PROSE = f"""\
+_PROSE = """\
 # Settings
 
 <!-- Made by `python -m windlass.config.reference > docs/settings.md`; change src/windlass/config instead. -->
@@ -54,8 +52,9 @@ anything but a list: leave the variable out instead. Two variables that name the
 is.
 
 **Kubernetes** gives every container variables for each Service of its namespace. Those of a Service called `windlass`
-begin with `WINDLASS_` too ({_SERVICE_NAMES}), and so do those of a Service called `windlass-` and something. Such
-variables of the environment are passed over. `enableServiceLinks: false` in the pod's spec keeps them out altogether.
+begin with `WINDLASS_` too: `WINDLASS_SERVICE_HOST`, `WINDLASS_SERVICE_PORT…`, `WINDLASS_PORT=tcp://…`,
+`WINDLASS_PORT_8080_TCP…`; and so do those of a Service called `windlass-` and something. Such variables of the
+environment are passed over. `enableServiceLinks: false` in the pod's spec keeps them out altogether.
 
 ## .env
 
@@ -65,8 +64,10 @@ Lines of the form `NAME=value`; `export NAME=value` and spaces around the `=` ar
 - Of lines that name the same setting, the last counts.
 - `#` at the start of a line, or after white space behind a value, begins a comment: of `WINDLASS_DATA=a#b # mine` the
   value is `a#b`.
-- A value in single or double quotes is taken as it stands between them, `#` included. There are no escapes, nothing is
-  expanded (`$HOME` stays `$HOME`), and a value ends with its line.
+- A value in single or double quotes is taken as it stands between them, `#` included, only white space at its ends is
+  dropped as everywhere. There are no escapes, nothing is expanded (`$HOME` stays `$HOME`), and a value ends with its
+  line.
+- A line of ours without a `=`, or with quotes that do not close or are followed by something else, is refused.
 
 A directory called `.env` (a virtual environment) is passed over.
 

@@ -17,6 +17,7 @@ from windlass.core.kind import Kind
 from windlass.core.state import Reason, Recovery, State
 from windlass.core.task import Error, FileRow, Task
 from windlass.core.waiting import Waiting
+from windlass.wire.secrets import mask_payload
 
 NAME_RULE = "1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit"
 # Python's `$` also matches before a newline at the end; the lookahead does not, and JSON Schema knows it too.
@@ -209,14 +210,17 @@ def view_task(
     payload: bytes | None = None,
     result: bytes | None = None,
 ) -> TaskView:
-    """Show `task`; given its payload, the single view with payload, result and traceback, else the one of lists."""
+    """Show `task`; given its payload, the single view with payload (secrets masked), result and traceback, else the
+    one of lists.
+    """
     is_single = payload is not None
     error = task.error
     if error is not None and not is_single:
         error = msgspec.structs.replace(error, traceback=None)
     single: dict[str, Any] = {}
     if payload is not None:
-        single = {"payload": msgspec.Raw(payload), "result": None if result is None else msgspec.Raw(result)}
+        shown = mask_payload(task.kind, payload)
+        single = {"payload": msgspec.Raw(shown), "result": None if result is None else msgspec.Raw(result)}
     return TaskView(
         id=task.id,
         number=task.number,

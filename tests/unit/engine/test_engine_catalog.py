@@ -266,3 +266,49 @@ def test_a_schema_of_another_making_is_understood():
     catalog.announce("a:b", [plain])
     catalog.check("plain", {"n": 1, "more": True})
     assert [error[:2] for error in refusal(catalog, "plain", {})] == [("/payload/n", "missing_field")]
+
+
+CHOICES = msgspec.json.encode(
+    {
+        "type": "object",
+        "properties": {
+            "files": {
+                "type": "array",
+                "items": {
+                    "anyOf": [
+                        {"type": "string", "minLength": 1},
+                        {
+                            "type": "object",
+                            "properties": {"url": {"type": "string"}, "size": {"type": "integer"}},
+                            "required": ["url"],
+                            "additionalProperties": False,
+                        },
+                    ]
+                },
+            }
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("item", "problem"),
+    [
+        ({"url": "hunter2", "nam": 1}, ("/payload/files/0/nam", "unknown_field", "an object here takes no 'nam'")),
+        (
+            {"url": "hunter2", "size": "hunter2"},
+            ("/payload/files/0/size", "invalid_value", 'this is not of type "integer"'),
+        ),
+        ("", ("/payload/files/0", "invalid_value", "this is shorter than 1 character")),
+        (3, ("/payload/files/0", "invalid_value", "this is none of: string, object")),
+    ],
+)
+def test_a_choice_is_explained_by_the_alternative_that_fits_and_echoes_nothing(
+    item: object, problem: tuple[str, str, str]
+):
+    catalog = Catalog()
+    kind = Kind(name="get", app="tasks:app", version="1", schema=CHOICES, isolation=Isolation.SHARED)
+    catalog.announce("tasks:app", [kind])
+    with pytest.raises(InputError) as refused:
+        catalog.check("get", {"files": [item]})
+    assert refused.value.errors == (problem,)
