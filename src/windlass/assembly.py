@@ -42,7 +42,7 @@ async def assemble(settings: Settings) -> Assembled:
     workers = LocalWorkers(settings, registry=store.registry, server=server)
     parts = EngineParts(store, workers, clock, ids, server, str(data / FILES))
     engine = Engine(settings, parts, version=__version__)
-    app = build_app(engine, clock=clock, body_bytes=settings.body_bytes, hosts=[settings.host])
+    app = build_app(engine, clock=clock, body_bytes=settings.body_bytes, hosts=[settings.host, *settings.hosts])
     return Assembled(store, engine, HttpServer(app))
 
 

@@ -146,3 +146,11 @@ def test_a_second_ctrl_c_cuts_the_drain_short(tmp_path: Path):
         assert time.monotonic() - began_at < 15
         server.start()
         assert server.wait(task, "running")["charged"] == 1
+
+
+@pytest.mark.timeout(60)
+def test_a_server_answers_to_the_names_it_is_given_and_to_no_other(tmp_path: Path):
+    with running(tmp_path, WINDLASS_HOSTS="tasks.example.org,windlass") as server:
+        for host, status in (("tasks.example.org", 200), ("windlass:8080", 200), ("evil.example.org", 421)):
+            assert server.request("GET", "/v1/tasks", Host=host)[0] == status
+        assert "WINDLASS_HOSTS" in server.request("GET", "/v1/tasks", Host="x.example")[1]["detail"]

@@ -80,8 +80,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
         raise
     engine, http = assembled.engine, assembled.http
     serving = asyncio.create_task(http.serve(listener), name="windlass-http")
-    host, port = listener.getsockname()[:2]
-    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    where = _url_of(listener)
     _log.info(words.SERVER_LISTENING, url=where, docs=f"{where}/docs", version=__version__, data=settings.data)
     try:
         starting = asyncio.create_task(engine.start(), name="windlass-start")
@@ -94,6 +93,13 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
         await asyncio.wait([serving])
         await assembled.store.close()
         _log.info(words.SERVER_STOPPED)
+
+
+def _url_of(listener: socket.socket) -> str:
+    """Spell where the server can be reached from this machine; one that listens everywhere, by loopback."""
+    bound, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, str(bound))  # noqa: S104 read, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _wind_down(

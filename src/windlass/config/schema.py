@@ -111,6 +111,13 @@ class Settings(Section, frozen=True):
 
     host: Annotated[Text, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")] = 8080
+    hosts: Annotated[
+        list[str],
+        Meta(
+            description="Names this server is called by, besides loopback's, `host` and its own address; a request "
+            "with another `Host` is refused."
+        ),
+    ] = []
     data: Annotated[Text, Meta(description="Directory of the store and of result files.")] = "data"
     database: Annotated[
         Literal["sqlite", "memory"],

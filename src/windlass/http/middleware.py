@@ -116,7 +116,8 @@ class Admission:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._is_known(hosts[0], scope["server"]):
             raise WindlassError(
-                "this server is not called so: use its address, or add the name to the setting hosts", code="bad_host"
+                "this server is not called so: use its address, or add the name to the setting hosts (WINDLASS_HOSTS)",
+                code="bad_host",
             )
         if scope["method"] not in _CHANGES_NOTHING:
             _check_origin(scope, hosts[0])
