@@ -24,6 +24,8 @@ HEAD_RECEIPT_S: Final = 10.0
 """From the first byte of a request, or from the connection, to the end of the headers."""
 BODY_RECEIPT_S: Final = 30.0
 """From the end of the headers to the end of the body."""
+WRITE_STALL_S: Final = 30.0
+"""A reader that has taken nothing for so long is cut off."""
 LINGER_BYTES: Final = 32 * 1024 * 1024
 """So much of a body that was answered before its end is thrown away, so that its sender gets to read the answer."""
 
@@ -37,6 +39,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     _refusal: WindlassError | None = None
     _deadline: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
     _in_head = True
     _in_body = False
     _head_bytes = 0
@@ -52,7 +55,18 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._forget_deadline()
+        self._forget_stall()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the reader, but not for ever: what it does not read is held here."""
+        super().pause_writing()
+        self._stall = self.loop.call_later(WRITE_STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        self._forget_stall()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come."""
@@ -160,6 +174,11 @@ class StrictProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _forget_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _give_up_head(self) -> None:
         self._give_up(f"the request's headers were not there after {HEAD_RECEIPT_S:g} s")

@@ -205,3 +205,33 @@ def test_a_range_behind_the_end_is_an_error_that_names_the_size():
     with pytest.raises(WindlassError, match="100 bytes") as caught:
         parse_range("bytes=100-200", 100)
     assert caught.value.details["size_bytes"] == 100
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(front: Front, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windlass.http.protocol.WRITE_STALL_S", 0.2)
+    front.submit()
+    front.leave_file(1, "big", b"x" * 30_000_000)
+    with socket.create_connection(("127.0.0.1", front.port), timeout=15) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /v1/tasks/1/files/big HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1.0)  # the silence is the point
+        taken = 0
+        with pytest.raises(ConnectionResetError):
+            while chunk := connection.recv(1_000_000):
+                taken += len(chunk)
+            raise ConnectionResetError  # an orderly end before the body's end says the same
+        assert taken < 30_000_000
+
+
+def test_a_reader_that_takes_its_time_gets_it_all(front: Front, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windlass.http.protocol.WRITE_STALL_S", 2.0)
+    front.submit()
+    front.leave_file(1, "big", b"x" * 8_000_000)
+    with socket.create_connection(("127.0.0.1", front.port), timeout=15) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.sendall(b"GET /v1/tasks/1/files/big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        taken = 0
+        while chunk := connection.recv(200_000):
+            taken += len(chunk)
+            time.sleep(0.005)
+        assert taken > 8_000_000
