@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -212,14 +213,12 @@ def test_a_reader_that_takes_nothing_is_cut_off(front: Front, monkeypatch: pytes
     front.submit()
     front.leave_file(1, "big", b"x" * 30_000_000)
     with socket.create_connection(("127.0.0.1", front.port), timeout=15) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /v1/tasks/1/files/big HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(1.0)  # the silence is the point
         taken = 0
-        with pytest.raises(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError):
             while chunk := connection.recv(1_000_000):
                 taken += len(chunk)
-            raise ConnectionResetError  # an orderly end before the body's end says the same
         assert taken < 30_000_000
 
 
