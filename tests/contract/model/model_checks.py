@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from windlass.contracts.tasks import Turn
 from windlass.core.ids import Token
@@ -21,7 +20,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.state: State | None = None
-        self.attempt = self.charged = self.lost = self.interrupted = self.endings = 0
+        self.attempt = self.charged = self.endings = 0
         self.token: Token | None = None
         self.is_held = self.is_cancelling = False
 
@@ -35,13 +34,12 @@ class Replay:
                 assert event.token is not None
                 self.attempt, self.charged, self.token = self.attempt + 1, self.charged + 1, event.token
             case EventName.RETRIED:
-                self.charged = self.lost = self.interrupted = self.endings = 0
+                self.charged = self.endings = 0
                 self.is_held = self.is_cancelling = False
             case EventName.CANCEL_REQUESTED:
                 self.is_cancelling = True
             case EventName.RELEASED:
                 self.is_held = False
-                self.lost = self.interrupted = 0
             case _:
                 self.is_held = event.name is EventName.HELD
                 self.charged -= before is State.RUNNING and event.name in RETURNED
@@ -72,13 +70,9 @@ def check_task(task: Task, events: Sequence[Event]) -> None:
 def check_log(tasks: Sequence[Task], events: Sequence[Event]) -> None:
     """Check all tasks against the log: every event in it belongs to one of them, and no token comes twice."""
     assert [event.seq for event in events] == list(range(1, len(events) + 1)), "a gap in the log"
-    by_number = {
-        number: list(group)
-        for number, group in groupby(sorted(events, key=lambda e: (e.number, e.seq)), lambda e: e.number)
-    }
-    assert sorted(by_number) == sorted(task.number for task in tasks)
+    assert {event.number for event in events} == {task.number for task in tasks}, "events of no task, or none of one"
     for task in tasks:
-        check_task(task, by_number[task.number])
+        check_task(task, [event for event in events if event.number == task.number])
     tokens = Counter(event.token for event in events if event.name is EventName.STARTED)
     assert all(times == 1 for times in tokens.values()), f"a token given twice: {tokens.most_common(1)}"
 

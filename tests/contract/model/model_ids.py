@@ -1,10 +1,14 @@
-"""Names for the model and the stores it is held against: tokens in a row, so that a turn undone takes none."""
+"""Tokens for the model and the stores it is held against: they count up, so that a turn undone can give them back.
+
+Unguessable they are not: what must be told apart here are the tokens of one run.
+"""
 
 from __future__ import annotations
 
 from store_ids import SeededIds
 
 from windlass.core.ids import Token
+from windlass.core.task import Task
 
 
 class CountedIds(SeededIds):
@@ -17,3 +21,9 @@ class CountedIds(SeededIds):
     def token(self) -> Token:
         self.given += 1
         return Token(f"{self.given:032x}")
+
+
+def token_of(task: Task) -> Token:
+    """Give the token of a task that runs."""
+    assert task.token is not None
+    return task.token

@@ -19,7 +19,10 @@ from windlass.core.task import Event, FileRow, NewTask, Task
 
 
 class Reference:
-    """A store as its contract describes it. `ready` holds the queued tasks whose time has come, once and for all."""
+    """A store as its contract describes it.
+
+    `ready` holds the queued tasks whose time has come, once and for all; `served` the queue that last had its turn.
+    """
 
     def __init__(self, make_token: Callable[[], Token]) -> None:
         self.make_token = make_token
@@ -30,10 +33,6 @@ class Reference:
         self.files: dict[int, dict[int, FileRow]] = {}
         self.events: list[Event] = []
         self.ready: set[int] = set()
-        self.served = ""
-
-    def reopen(self) -> None:
-        """Forget what no store writes down: whose turn it is among the queues."""
         self.served = ""
 
     def turn(self, writes: Sequence[port.Write], wanted: port.Wanted, *, now: datetime) -> port.Turn:
@@ -65,10 +64,7 @@ class Reference:
         return [task for task in self.tasks.values() if task.state is State.RUNNING]
 
     def files_of(self, number: int) -> list[FileRow]:
-        files = self.files.get(number, {})
-        return [files[index] for index in sorted(files)]
-
-    # ── writes ─────────────────────────────────────────────────────
+        return [file for _, file in sorted(self.files.get(number, {}).items())]
 
     def apply(self, write: port.Write) -> port.WriteResult:
         match write:
@@ -122,17 +118,11 @@ class Reference:
         copied = ("state", "reason", "run_at", "charged", "lost", "interrupted", "held", "solo", "cancel_outcome")
         changes = {field: getattr(said, field) for field in copied}
         changes |= {"token": None, "run_s": task.run_s + write.ran_s}
-        if said.state is State.QUEUED:
-            changes |= {"started_at": None}
-        else:
-            changes |= {"finished_at": said.at}
-        if said.state is State.SUCCEEDED:
-            changes |= {"error": None}
-            if said.result is not None:
-                self.results[task.number] = said.result
-        elif said.error is not None:
-            changes |= {"error": said.error}
+        changes |= {"finished_at": said.at} if said.state.has_ended else {"started_at": None}
+        changes |= {"error": None if said.state is State.SUCCEEDED else said.error or task.error}
         self.change(task, **changes)
+        if said.result is not None:
+            self.results[task.number] = said.result
         data: dict[str, Any] = {"ran_s": write.ran_s}
         if said.error is not None:
             data["error"] = msgspec.to_builtins(said.error)
@@ -142,19 +132,15 @@ class Reference:
         return port.Applied()
 
     def amend(self, task: Task, write: port.RequestCancel | port.Retry | port.Hold | port.Release) -> port.WriteResult:
-        has_ended = task.state not in (State.QUEUED, State.RUNNING)
         match write:
-            case port.RequestCancel() if (
-                task.state in (State.QUEUED, State.RUNNING) and task.cancel_requested_at is None
-            ):
+            case port.RequestCancel() if not task.state.has_ended and task.cancel_requested_at is None:
                 self.cancel(task, write)
             case port.RequestCancel() if task.state in (State.RUNNING, State.CANCELLED):
                 return port.Applied(task, created=False)
-            case port.Retry() if has_ended:
-                clean: dict[str, Any] = dict.fromkeys(("charged", "lost", "interrupted"), 0)
-                gone = ("reason", "started_at", "finished_at", "cancel_requested_at", "cancel_reason", "cancel_outcome")
-                clean |= dict.fromkeys((*gone, "progress", "error"))
-                self.change(task, state=State.QUEUED, run_at=write.at, held=False, **clean)
+            case port.Retry() if task.state.has_ended:
+                gone = ("cancel_requested_at", "cancel_reason", "cancel_outcome", "reason", "error", "progress")
+                clean = dict.fromkeys((*gone, "started_at", "finished_at")) | {"held": False, "run_at": write.at}
+                self.change(task, state=State.QUEUED, charged=0, lost=0, interrupted=0, **clean)
                 self.results.pop(task.number, None)
                 self.record(task.number, EventName.RETRIED, write.at)
             case port.Hold() if task.held:
@@ -187,11 +173,9 @@ class Reference:
         """Append an event; whatever changed, the task's place in the line is found anew."""
         self.ready.discard(number)
         task = self.tasks[number]
-        names = {"number": number, "task_id": task.id, "kind": task.kind, "state": task.state, "attempt": task.attempt}
+        more |= {"number": number, "task_id": task.id, "kind": task.kind, "state": task.state, "attempt": task.attempt}
         ordinal = 1 + sum(event.number == number for event in self.events)
-        self.events.append(Event(seq=len(self.events) + 1, ordinal=ordinal, at=at, name=name, **names, **more))
-
-    # ── the claim ──────────────────────────────────────────────────
+        self.events.append(Event(seq=len(self.events) + 1, ordinal=ordinal, at=at, name=name, **more))
 
     def claim(self, wanted: port.Wanted, now: datetime) -> Iterator[port.Claimed]:
         free = dict(wanted.slots)
@@ -212,10 +196,5 @@ class Reference:
         counted = {"attempt": task.attempt + 1, "charged": task.charged + 1}
         self.change(task, state=State.RUNNING, token=token, started_at=now, reason=None, progress=None, **counted)
         self.record(number, EventName.STARTED, now, token=token)
-        return port.Claimed(
-            task=self.tasks[number],
-            pool=pool,
-            payload=self.payloads[number],
-            checkpoint=self.checkpoints.get(number),
-            files=self.files_of(number),
-        )
+        kept = {"checkpoint": self.checkpoints.get(number), "files": self.files_of(number)}
+        return port.Claimed(task=self.tasks[number], pool=pool, payload=self.payloads[number], **kept)

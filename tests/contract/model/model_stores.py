@@ -41,8 +41,8 @@ class MemoryRig:
         self.store = MemoryStore(self.ids)
         self.bench = Bench(self.store, self.ids)
 
-    def reopen(self) -> None:
-        """Forget what no store in a file would remember either."""
+    def forget_served(self) -> None:
+        """Forget which queue had its turn last, as a store in a file does when it is opened."""
         self.store.tasks._served = None
 
     async def dump(self) -> dict[str, Any]:
@@ -83,8 +83,8 @@ class FileRig:
         self._lives += 1
         await self.open()
 
-    async def fail_at(self, statement: int, fault: str) -> None:
-        """Make the `statement`-th statement from now fail, and only that one."""
+    async def fail_at(self, statement: int, fault: str) -> Callable[[], bool]:
+        """Make the `statement`-th statement from now fail, and only that one; gives what tells whether it has."""
         left = statement
 
         def trace(cursor: Any, text: str, values: Any) -> bool:
@@ -97,6 +97,7 @@ class FileRig:
             return True
 
         await self._trace(trace)
+        return lambda: left <= 0
 
     async def heal(self) -> None:
         """Let all statements run again."""
@@ -125,7 +126,7 @@ async def everything_in(store: Store) -> dict[str, Any]:
     port = store.tasks
     page, events, running = await asyncio.gather(
         port.page(TaskQuery(order=Order.OLDEST, limit=PAGE_MAX)),
-        store.events.log(),
+        store.events.log(limit=100_000),
         port.running(after=0, limit=PAGE_MAX),
     )
     numbers = [task.number for task in page.tasks]
