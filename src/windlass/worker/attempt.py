@@ -65,7 +65,7 @@ class AttemptHost:
                 self._waiting = progress
                 return
             self._waiting, self._reported_at = None, now
-        self._send(Report(self._token, progress))
+            self._send(Report(self._token, progress))
 
     def flush(self, *, last: bool = False) -> None:
         """Send the progress that waits, if its time has come or it is the `last`."""
@@ -73,7 +73,8 @@ class AttemptHost:
             if self._waiting is None or (not last and time.monotonic() - self._reported_at < REPORT_EVERY_S):
                 return
             progress, self._waiting, self._reported_at = self._waiting, None, time.monotonic()
-        self._send(Report(self._token, progress))
+            # RACE: sent under the lock, or the end of the attempt could overtake its last progress.
+            self._send(Report(self._token, progress))
 
     def keep_file(self, file: FileRow) -> None:
         """Send the row."""
