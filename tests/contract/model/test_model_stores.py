@@ -21,6 +21,7 @@ def hold_against_the_reference(examples: int, steps: int, number: int) -> None:
             stateful_step_count=steps,
             deadline=None,
             database=None,
+            report_multiple_bugs=False,
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
         ),
