@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from windlass.contracts.events import Events
+from windlass.contracts.keys import Keys
 from windlass.contracts.registry import Registry
 from windlass.contracts.tasks import Tasks
+
+
+class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a store stands. Sizes in bytes; None where the store does not know.
+
+    `has_room` is false when it has no space for anything but the ends of attempts.
+    """
+
+    kind: str
+    place: str | None
+    schema: int
+    library: str
+    size_bytes: int | None
+    log_bytes: int | None
+    has_room: bool
 
 
 class Store(Protocol):
@@ -25,6 +43,15 @@ class Store(Protocol):
     @property
     def registry(self) -> Registry:
         """Servers, workers, kinds."""
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """Who may call."""
+        ...
+
+    async def status(self) -> StoreStatus:
+        """Say how the store stands."""
         ...
 
     async def close(self) -> None:

@@ -11,10 +11,12 @@ from enum import StrEnum
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from windlass.core.decide import Settlement
 from windlass.core.ids import TaskId, Token
 from windlass.core.query import Page, TaskQuery
+from windlass.core.state import State
 from windlass.core.task import Event, FileRow, NewTask, Progress, Task
 
 TaskRef = TaskId | int
@@ -23,10 +25,34 @@ TaskRef = TaskId | int
 # ── writes: what a turn may be asked to do ─────────────────────────
 
 
+class Replay(msgspec.Struct, frozen=True):
+    """An Idempotency-Key: the same request, sent again by the same caller until `until`, stores nothing more.
+
+    `scope` is who asks and what for, `fingerprint` the SHA-256 of the canonical body. Kept in the transaction of the
+    tasks it brought, together with what these looked like then.
+    """
+
+    scope: str
+    key: str
+    fingerprint: bytes
+    until: datetime
+
+
 class Submit(msgspec.Struct, frozen=True):
-    """Store a new task, unless (origin, kind, key) is taken: by the same fingerprint it is that task again."""
+    """Store a new task, unless (origin, kind, key) is taken: by the same fingerprint it is that task again.
+
+    With a `replay` that is known: the task as it was then, whatever has become of it since.
+    """
 
     task: NewTask
+    replay: Replay | None = None
+
+
+class SubmitBatch(msgspec.Struct, frozen=True):
+    """Store all of `tasks` or none; each by the rules of Submit, one with the same key as an earlier one included."""
+
+    tasks: tuple[NewTask, ...]
+    replay: Replay | None = None
 
 
 class Settle(msgspec.Struct, frozen=True):
@@ -101,20 +127,105 @@ class Release(msgspec.Struct, frozen=True):
     at: datetime
 
 
-Write = Submit | Settle | Report | Save | KeepFile | RequestCancel | Retry | Hold | Release
+class Edit(msgspec.Struct, frozen=True, kw_only=True):
+    """Change what is set of a task: its labels at any time, when and where it runs while it is queued.
+
+    Already so: nothing changes. Refused (STATE) for the latter three on a task that is not queued. Its event is
+    `edited`, whose data name the fields and their new values.
+    """
+
+    ref: TaskRef
+    at: datetime
+    name: str | None | UnsetType = UNSET
+    description: str | None | UnsetType = UNSET
+    tags: dict[str, str] | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    run_at: datetime | UnsetType = UNSET
+    queue: str | UnsetType = UNSET
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove an ended task with all that belongs to it, events included; a tombstone stays. Frees its key.
+
+    Refused (STATE) on a task that has not ended.
+    """
+
+    ref: TaskRef
+    at: datetime
+
+
+class Prune(msgspec.Struct, frozen=True):
+    """Remove, like Delete, the tasks of `states` that ended first, `limit` at most and only those before `before`
+    (None: whenever). Gives how many and how many bytes.
+    """
+
+    states: tuple[State, ...]
+    before: datetime | None
+    limit: int
+    at: datetime
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """Note that the files of these deleted tasks are gone from the disk."""
+
+    numbers: tuple[int, ...]
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Remove replays past their time at `at` and swept tombstones made before `before`; `limit` rows at most.
+    Gives how many.
+    """
+
+    at: datetime
+    before: datetime
+    limit: int
+
+
+Write = (
+    Submit
+    | SubmitBatch
+    | Settle
+    | Report
+    | Save
+    | KeepFile
+    | RequestCancel
+    | Retry
+    | Hold
+    | Release
+    | Edit
+    | Delete
+    | Prune
+    | Sweep
+    | Forget
+)
 
 # ── results ────────────────────────────────────────────────────────
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A task of a batch: new, or met by its key."""
+
+    id: TaskId
+    number: int
+    state: State
+    created: bool = True
 
 
 class Applied(msgspec.Struct, frozen=True):
     """The write is committed.
 
-    `task` is the task as it stands after it, for Submit, RequestCancel, Retry, Hold and Release; None for the
-    writes of attempts. `created` is false where a Submit met its own key, or nothing had to change.
+    `task` is the task as it stands after it, for Submit, RequestCancel, Retry, Hold, Release and Edit, and as it was
+    for Delete; None for other writes. `created` is false where a Submit met its own key, or nothing had to change.
+    `placed` has one entry for each task of a SubmitBatch. `replayed`: a Replay was known, and this is what was
+    answered first. `count` and `size_bytes`: what a Prune, Sweep or Forget has removed.
     """
 
     task: Task | None = None
     created: bool = True
+    placed: Sequence[Placed] = ()
+    replayed: bool = False
+    count: int = 0
+    size_bytes: int = 0
 
 
 class Refusal(StrEnum):
@@ -130,13 +241,18 @@ class Refusal(StrEnum):
     """The task's state does not allow it."""
     KEY = "key"
     """The key belongs to a task with other content."""
+    REPLAY = "replay"
+    """The Idempotency-Key was used for another request."""
+    FULL = "full"
+    """The disk is full: what is left of it is kept for attempts that end."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The write changed nothing; `task` is the task as it stands, where there is one."""
+    """The write changed nothing; `task` is the task as it stands, where there is one, `index` its place in a batch."""
 
     why: Refusal
     task: Task | None = None
+    index: int | None = None
 
 
 WriteResult = Applied | Refused
@@ -175,6 +291,25 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     claimed: Sequence[Claimed]
     events: Sequence[Event]
     next_due_at: datetime | None
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """A task that was deleted or pruned. `is_swept`: its files are gone from the disk too."""
+
+    number: int
+    id: TaskId
+    deleted_at: datetime
+    is_swept: bool
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many tasks of a queue and kind are in a state, and the bytes of their payloads, results and errors."""
+
+    queue: str
+    kind: str
+    state: State
+    tasks: int
+    size_bytes: int
 
 
 class Tasks(Protocol):
@@ -217,4 +352,18 @@ class Tasks(Protocol):
 
     async def files(self, number: int) -> Sequence[FileRow]:
         """Read a task's files, by index."""
+        ...
+
+    async def tombstone(self, ref: TaskRef) -> Tombstone | None:
+        """Read what is left of a deleted task; None when there was none such, or not lately."""
+        ...
+
+    async def unswept(self, *, limit: int) -> Sequence[Tombstone]:
+        """Read tombstones of tasks whose files may still be on the disk, rising by number."""
+        ...
+
+    async def counts(self) -> Sequence[Count]:
+        """Read the counters, kept with every change; costs as much as there are queues, kinds and states. Zeros are
+        left out.
+        """
         ...

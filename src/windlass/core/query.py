@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,12 +21,16 @@ class Order(StrEnum):
 
     NEWEST = "-number"
     OLDEST = "number"
+    ENDED_LAST = "-finished_at"
+    """Only with an ended state."""
 
 
 class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """A filter over tasks, all of whose set fields must match, and a page of it.
+    """A filter over tasks, all of whose set fields must match, and a page of it. Bounds of time are exclusive.
 
-    `after` is the number of the last row the page before has examined; None for the first page.
+    `waiting` is one of those that a row tells alone: until, retry, dependencies, hold. `q` is an id, number or key,
+    or the beginning of a name. `after` is the number of the last row the page before has examined, `after_at` its
+    finished_at in that order; None for the first page.
     """
 
     state: State | None = None
@@ -33,19 +38,27 @@ class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     key: str | None = None
     tag: tuple[str, str] | None = None
+    waiting: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
+    q: str | None = None
     order: Order = Order.NEWEST
     limit: int = PAGE_DEFAULT
     after: int | None = None
+    after_at: datetime | None = None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Some tasks, and the number to go on after; None when there is nothing more.
+    """Some tasks, and the number, in the order of endings also the time, to go on after; None at the end.
 
     A page may hold fewer tasks than asked for and still have a next one: it examines a bounded number of rows.
     """
 
     tasks: list[Task]
     after: int | None
+    after_at: datetime | None = None
 
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -64,6 +64,7 @@ class EventName(StrEnum):
     CANCEL_REQUESTED = "cancel_requested"
     CANCELLED = "cancelled"
     RETRIED = "retried"
+    EDITED = "edited"
 
 
 _Q, _R = State.QUEUED, State.RUNNING
@@ -85,6 +86,7 @@ TRANSITIONS: dict[tuple[State | None, EventName], State] = {
     (State.SUCCEEDED, EventName.RETRIED): _Q,
     (State.FAILED, EventName.RETRIED): _Q,
     (State.CANCELLED, EventName.RETRIED): _Q,
+    **{(state, EventName.EDITED): state for state in State},
 }
 
 
