@@ -55,6 +55,10 @@ def pick(
 
     `served` is the queue that started the last task before: the one after it, by name, is first now.
     """
+    lanes = list(lanes)
+    if len(lanes) == 1:
+        yield from _pick_of_one(lanes[0], slots.get(lanes[0].pool, 0))
+        return
     free = dict(slots)
     by_queue: dict[str, list[ReadyLane[CandidateT]]] = {}
     for lane in lanes:
@@ -68,6 +72,14 @@ def pick(
         free[lane.pool] -= 1
         yield Pick(lane.take(), lane.pool, queue)
         line.append(queue)
+
+
+def _pick_of_one(lane: ReadyLane[CandidateT], free: int) -> Iterator[Pick[CandidateT]]:
+    """Pick from the only lane there is, which is the common case: there is nothing to compare."""
+    pool, queue = lane.pool, lane.queue
+    while free > 0 and lane.head() is not None:
+        free -= 1
+        yield Pick(lane.take(), pool, queue)
 
 
 def _most_urgent(lanes: Iterable[ReadyLane[CandidateT]], free: Mapping[str, int]) -> ReadyLane[CandidateT] | None:

@@ -9,31 +9,35 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+from msgspec.structs import replace
+
 from windlass.contracts.clock import Ids
 from windlass.contracts.tasks import Claimed, Wanted
 from windlass.core.ids import Token
 from windlass.core.limits import PROMOTE_ROWS
 from windlass.core.state import EventName
-from windlass.core.task import FileRow
+from windlass.core.task import Error, FileRow
 from windlass.store.fairness import Pick, Urgency, pick
 from windlass.store.instants import from_micros, to_micros
-from windlass.store.moves import Change, started
+from windlass.store.moves import Change
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import change_each
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.lanes import Lanes
-from windlass.store.sqlite.rows import (
-    ATTEMPT,
-    NUMBER,
-    ORDINAL,
-    PAYLOAD,
-    PRIORITY,
-    RUN_AT,
-    file_of,
-    task_of,
-    token_blob,
-)
+from windlass.store.sqlite.rows import error_of, file_of, started_task, token_blob
 from windlass.store.sqlite.turn import TurnWriter
+
+_NUMBER, _PRIORITY, _RUN_AT, _ATTEMPT, _ORDINAL, _PAYLOAD = 0, 1, 2, 4, 6, 14
+"""Where a row of `READY_TASKS` has what a claim needs besides the task."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A ready task: its row of `READY_TASKS`, and what its lane says of it."""
+
+    row: Row
+    kind: str
+    solo: bool
 
 
 def promote(connection: Connection, *, now: datetime) -> datetime | None:
@@ -54,9 +58,12 @@ def _next_due_at(connection: Connection) -> int | None:
 class SqliteLane:
     """One lane as a claim sees it: read a few rows at a time, and not before its queue's turn comes."""
 
-    def __init__(self, connection: Connection, key: tuple[int, int], *, queue: str, pool: str, share: int) -> None:
+    def __init__(
+        self, connection: Connection, key: tuple[int, int], *, queue: str, kind: str, pool: str, share: int
+    ) -> None:
         self.queue = queue
         self.pool = pool
+        self._kind = kind
         self._connection = connection
         self._key = key
         self._share = share
@@ -73,11 +80,11 @@ class SqliteLane:
         if not self._rows:
             return None
         row = self._rows[0]
-        return (-row[PRIORITY], row[RUN_AT], row[NUMBER])
+        return (-row[_PRIORITY], row[_RUN_AT], row[_NUMBER])
 
-    def take(self) -> Row:
+    def take(self) -> Ready:
         """Take the first ready task out."""
-        return self._rows.popleft()
+        return Ready(self._rows.popleft(), self._kind, self._key[1] == 1)
 
 
 class Claimer:
@@ -99,7 +106,7 @@ class Claimer:
         tokens = [self._ids.token() for _ in picks]
         at = to_micros(now)
         starts = [
-            (choice.candidate[NUMBER], token_blob(token), at) for choice, token in zip(picks, tokens, strict=True)
+            (choice.candidate.row[_NUMBER], token_blob(token), at) for choice, token in zip(picks, tokens, strict=True)
         ]
         change_each(self._connection, sql.START, starts)
         claimed = [self._start(choice, token, now) for choice, token in zip(picks, tokens, strict=True)]
@@ -110,24 +117,31 @@ class Claimer:
         ready = [(lane, *self._lanes.name(lane)) for (lane,) in self._connection.execute(sql.READY_LANES).fetchall()]
         queues = max(1, len({queue for _, queue, _ in ready}))
         return [
-            SqliteLane(self._connection, (lane, solo), queue=queue, pool=pool, share=-(-slots // queues))
+            SqliteLane(self._connection, (lane, solo), queue=queue, kind=kind, pool=pool, share=-(-slots // queues))
             for lane, queue, kind in ready
             for solo, pool in enumerate(wanted.pools.get(kind, ()))
             if (slots := wanted.slots.get(pool, 0)) > 0
         ]
 
-    def _start(self, choice: Pick[Row], token: Token, now: datetime) -> Claimed:
-        row = choice.candidate
-        task = started(task_of(row), token=token, at=now)
-        self._writer.record(Change(task=task, event=EventName.STARTED, at=now, token=token), ordinal=row[ORDINAL] + 1)
-        is_first = row[ATTEMPT] == 0
+    def _start(self, choice: Pick[Ready], token: Token, now: datetime) -> Claimed:
+        ready = choice.candidate
+        row = ready.row
+        task = started_task(row, choice.queue, ready.kind, solo=ready.solo, token=token, at=now)
+        is_first = row[_ATTEMPT] == 0
+        if not is_first:
+            task = replace(task, error=self._error(task.number))
+        self._writer.record(Change(task=task, event=EventName.STARTED, at=now, token=token), ordinal=row[_ORDINAL] + 1)
         return Claimed(
             task=task,
             pool=choice.pool,
-            payload=row[PAYLOAD],
+            payload=row[_PAYLOAD],
             checkpoint=None if is_first else self._checkpoint(task.number),
             files=[] if is_first else self._files(task.number),
         )
+
+    def _error(self, number: int) -> Error | None:
+        row = self._connection.execute(sql.ERROR, (number,)).fetchone()
+        return None if row is None else error_of(row[0])
 
     def _checkpoint(self, number: int) -> bytes | None:
         row = self._connection.execute(sql.CHECKPOINT, (number,)).fetchone()

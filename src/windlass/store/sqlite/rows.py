@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,7 +14,10 @@ from windlass.core.state import EventName, Reason, Recovery, State
 from windlass.core.task import Error, Event, FileRow, NewTask, Progress, Task
 from windlass.store.instants import from_micros, to_micros
 from windlass.store.sqlite.driver import Row
-from windlass.wire.codec import decode_json, encode_json
+from windlass.wire.codec import decode_json, encode_view
+
+_STATES: Final[dict[str, State]] = {str(state): state for state in State}
+_RECOVERIES: Final[dict[str, Recovery]] = {str(recovery): recovery for recovery in Recovery}
 
 
 def id_blob(task_id: str) -> bytes:
@@ -39,8 +42,8 @@ def optional_micros(at: datetime | None) -> int | None:
 
 
 def json_text(value: Any) -> str | None:
-    """Spell a value as JSON, unless it is None."""
-    return None if value is None else encode_json(value).decode()
+    """Spell a value of ours as JSON, unless it is None."""
+    return None if value is None else encode_view(value).decode()
 
 
 def spec_row(number: int, new: NewTask) -> Row:
@@ -75,7 +78,7 @@ def task_of(row: Row) -> Task:
         id=blob_id(blob),
         kind=kind,
         queue=queue,
-        state=State(state),
+        state=_STATES[state],
         created_at=from_micros(created_at),
         run_at=from_micros(run_at),
         reason=None if reason is None else Reason(reason),
@@ -94,7 +97,7 @@ def task_of(row: Row) -> Task:
         held=held == 1,
         solo=solo == 1,
         retry=_retry_of(retry),
-        recovery=Recovery(recovery),
+        recovery=_RECOVERIES[recovery],
         timeout_s=timeout_s,
         grace_s=grace_s,
         token=None if token is None else Token(token.hex()),
@@ -105,16 +108,67 @@ def task_of(row: Row) -> Task:
         cancel_reason=cancel_reason,
         cancel_outcome=cancel_outcome,
         progress=None if progress is None else msgspec.convert(decode_json(progress), Progress),
-        error=None if error is None else msgspec.convert(decode_json(error), Error),
+        error=error_of(error),
         version=version,
     )
 
 
-NUMBER, RUN_AT, PRIORITY, ATTEMPT, ORDINAL = 0, 6, 8, 15, 36
-"""Where a row of the view of whole tasks has what a claim and an event need; ORDINAL counts the task's events."""
+ORDINAL = 36
+"""Where a row of the view of whole tasks counts the task's events."""
 
-PAYLOAD = 39
-"""Where a ready task's row has its payload, after the columns of the view."""
+_NEVER_RAN_NOR_NAMED = (0, 0, 0.0, None, None, None, None, None, None)
+"""What the columns after the payload of a ready task hold in most of them."""
+
+
+def started_task(row: Row, queue: str, kind: str, *, solo: bool, token: Token, at: datetime) -> Task:
+    """Read a row of `READY_TASKS` as the running task that a claim at `at` makes of it, but for its error."""
+    (number, priority, run_at, blob, attempt, charged, _, version, grace_s) = row[:9]
+    (created_at, max_attempts, retry, recovery, timeout_s) = row[9:14]
+    created = from_micros(created_at)
+    rest = row[15:]
+    return Task(
+        number=number,
+        id=blob_id(blob),
+        kind=kind,
+        queue=queue,
+        state=State.RUNNING,
+        created_at=created,
+        run_at=created if run_at == created_at else from_micros(run_at),
+        priority=priority,
+        attempt=attempt + 1,
+        charged=charged + 1,
+        max_attempts=max_attempts,
+        solo=solo,
+        retry=_retry_of(retry),
+        recovery=_RECOVERIES[recovery],
+        timeout_s=timeout_s,
+        grace_s=grace_s,
+        token=token,
+        started_at=at,
+        version=version + 1,
+        **({} if rest == _NEVER_RAN_NOR_NAMED else _rare(rest)),
+    )
+
+
+def _rare(columns: Row) -> dict[str, Any]:
+    """Read what few ready tasks have: an earlier attempt, a key, a name, tags."""
+    (lost, interrupted, run_s, key, origin, fingerprint, name, description, tags) = columns
+    return {
+        "lost": lost,
+        "interrupted": interrupted,
+        "run_s": run_s,
+        "key": key,
+        "origin": origin,
+        "fingerprint": fingerprint,
+        "name": name,
+        "description": description,
+        "tags": {} if tags is None else decode_json(tags),
+    }
+
+
+def error_of(text: str | None) -> Error | None:
+    """Read the error of an attempt, if there is one."""
+    return None if text is None else msgspec.convert(decode_json(text.encode()), Error)
 
 
 def file_row(number: int, file: FileRow) -> Row:
@@ -168,7 +222,7 @@ def _instant(micros: int | None) -> datetime | None:
 
 @lru_cache(maxsize=256)
 def _retry_text(policy: RetryPolicy) -> str:
-    return encode_json(policy).decode()
+    return encode_view(policy).decode()
 
 
 @lru_cache(maxsize=256)
