@@ -1,118 +1,31 @@
-"""Pages, histories, running tasks, the registry: what a store can be asked."""
+"""Histories, running tasks, the registry, how it stands: what a store can be asked besides pages."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 from store_cases import FAILED, Bench
+from store_ids import SeededIds
 
+from windlass.contracts.keys import AccessKey
 from windlass.contracts.registry import ServerRow, WorkerRow
 from windlass.contracts.tasks import Hold, Release, RequestCancel, Retry, Submit
 from windlass.core.ids import ServerId
 from windlass.core.kind import Isolation, Kind
-from windlass.core.query import Order, TaskQuery
 from windlass.core.state import TRANSITIONS, EventName, State
-from windlass.errors import ConfigError, StoreUnavailable
-from windlass.store import pages
+from windlass.errors import ConfigError, StoreError, StoreUnavailable
+from windlass.store.memory import MemoryStore
 from windlass.store.open import open_store
+from windlass.store.sqlite.store import DATABASE_FILE
 
 pytest_plugins = ["store_fixtures"]
 pytestmark = pytest.mark.anyio
 
 
-# ── pages ──────────────────────────────────────────────────────────
-
-
-async def numbers_of(bench: Bench, query: TaskQuery) -> list[list[int]]:
-    """Follow the pages of a query to the end."""
-    found: list[list[int]] = []
-    while True:
-        page = await bench.store.tasks.page(query)
-        found.append([task.number for task in page.tasks])
-        if page.after is None:
-            return found
-        query = msgspec.structs.replace(query, after=page.after)
-
-
-async def test_an_empty_store_has_one_empty_page(bench: Bench) -> None:
-    for order in Order:
-        assert await numbers_of(bench, TaskQuery(order=order)) == [[]]
-        assert await numbers_of(bench, TaskQuery(order=order, key="a")) == [[]]
-
-
-async def test_pages_go_from_the_newest_to_the_oldest_or_back(bench: Bench) -> None:
-    await bench.turn(*[Submit(bench.new()) for _ in range(5)])
-    assert await numbers_of(bench, TaskQuery(limit=2)) == [[5, 4], [3, 2], [1]]
-    assert await numbers_of(bench, TaskQuery(limit=2, order=Order.OLDEST)) == [[1, 2], [3, 4], [5]]
-
-
-async def test_a_full_last_page_says_that_it_is_the_last(bench: Bench) -> None:
-    await bench.turn(*[Submit(bench.new()) for _ in range(4)])
-    for order in Order:
-        assert [len(page) for page in await numbers_of(bench, TaskQuery(limit=2, order=order))] == [2, 2]
-
-
-async def test_tasks_that_come_meanwhile_do_not_disturb_the_pages(bench: Bench) -> None:
-    await bench.turn(*[Submit(bench.new()) for _ in range(4)])
-    page = await bench.store.tasks.page(TaskQuery(limit=2))
-    await bench.submit()
-    following = await bench.store.tasks.page(TaskQuery(limit=2, after=page.after))
-    assert [task.number for task in following.tasks] == [2, 1]
-
-
-async def test_every_filter_narrows_and_all_must_match(bench: Bench) -> None:
-    await bench.turn(
-        Submit(bench.new(kind="other", queue="q", key="k", tags={"team": "a", "env": "x"})),
-        Submit(bench.new(kind="work", queue="q", key="k", tags={"team": "b"})),
-        Submit(bench.new(kind="work", queue="r", tags={"team": "a"})),
-        Submit(bench.new(kind="work", queue="q", key="l")),
-    )
-    await bench.turn(RequestCancel(4, bench.now))
-    expected = {
-        TaskQuery(state=State.CANCELLED): [4],
-        TaskQuery(state=State.QUEUED): [3, 2, 1],
-        TaskQuery(kind="work"): [4, 3, 2],
-        TaskQuery(queue="q"): [4, 2, 1],
-        TaskQuery(key="k"): [2, 1],
-        TaskQuery(key="k", order=Order.OLDEST): [1, 2],
-        TaskQuery(tag=("team", "a")): [3, 1],
-        TaskQuery(tag=("team", "a"), kind="other"): [1],
-        TaskQuery(key="k", kind="work"): [2],
-        TaskQuery(key="k", state=State.CANCELLED): [],
-        TaskQuery(queue="nowhere"): [],
-    }
-    for query, numbers in expected.items():
-        assert await numbers_of(bench, query) == [numbers], query
-
-
-async def test_pages_by_key_can_be_followed_too(bench: Bench) -> None:
-    kinds = ("work", "other", "file")
-    await bench.turn(*[Submit(bench.new(kind=kind, key="k")) for kind in kinds], Submit(bench.new()))
-    assert await numbers_of(bench, TaskQuery(key="k", limit=2)) == [[3, 2], [1]]
-    assert await numbers_of(bench, TaskQuery(key="k", limit=2, order=Order.OLDEST)) == [[1, 2], [3]]
-
-
-async def test_a_page_examines_a_bounded_number_of_rows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "PAGE_SCAN_ROWS", 4)
-    await bench.turn(*[Submit(bench.new(queue="rare" if n == 2 else "default")) for n in range(1, 11)])
-    assert await numbers_of(bench, TaskQuery(queue="rare")) == [[], [], [2]]
-    assert await numbers_of(bench, TaskQuery(queue="rare", order=Order.OLDEST)) == [[2], [], []]
-
-
-@pytest.mark.parametrize("after", [-(10**30), -1, 0, 3, 4, 10**30])
-async def test_a_cursor_from_anywhere_leads_to_a_page(bench: Bench, after: int) -> None:
-    await bench.turn(*[Submit(bench.new()) for _ in range(3)])
-    for order, beyond in ((Order.NEWEST, [n for n in (3, 2, 1) if n < after]), (Order.OLDEST, [])):
-        expected = beyond or [n for n in (1, 2, 3) if n > after and order is Order.OLDEST]
-        assert await numbers_of(bench, TaskQuery(order=order, after=after)) == [expected]
-
-
-async def test_pages_carry_the_errors_of_their_tasks(bench: Bench) -> None:
-    running = await bench.run()
-    task = await bench.end(running.task, FAILED)
-    assert (await bench.store.tasks.page(TaskQuery())).tasks == [task]
+# ── running tasks ──────────────────────────────────────────────────
 
 
 async def test_running_tasks_are_read_in_stretches(bench: Bench) -> None:
@@ -227,6 +140,75 @@ async def test_kinds_are_read_by_name_and_the_one_kept_last_first(bench: Bench) 
     changed = msgspec.structs.replace(b2, schema=b"{}")
     await registry.keep_kinds([changed])
     assert list(await registry.kinds()) == [a1, changed, b1]
+
+
+# ── keys ───────────────────────────────────────────────────────────
+
+
+def access_key(bench: Bench, name: str, **changes: object) -> AccessKey:
+    values: dict[str, object] = {"digest": name.encode() * 8, "scopes": ("read", "submit"), "created_at": bench.now}
+    return AccessKey(id=name, name=f"key {name}", **values | changes)  # type: ignore[arg-type]
+
+
+async def test_keys_are_read_by_the_time_they_were_made(bench: Bench) -> None:
+    keys = [access_key(bench, name) for name in "ba"]
+    bench.pass_time(1)
+    keys.append(access_key(bench, "0", scopes=(), revoked_at=bench.now, used_at=bench.now))
+    for key in (keys[2], keys[0], keys[1]):
+        await bench.store.keys.add(key)
+    assert list(await bench.store.keys.all()) == [keys[1], keys[0], keys[2]]
+
+
+async def test_a_key_is_made_once(bench: Bench) -> None:
+    key = access_key(bench, "a")
+    await bench.store.keys.add(key)
+    with pytest.raises(StoreError):
+        await bench.store.keys.add(msgspec.structs.replace(key, scopes=("admin",)))
+    assert list(await bench.store.keys.all()) == [key]
+
+
+async def test_a_key_is_revoked_once_and_stays_known(bench: Bench) -> None:
+    key, other = access_key(bench, "a"), access_key(bench, "b")
+    await bench.store.keys.add(key)
+    await bench.store.keys.add(other)
+    revoked = msgspec.structs.replace(key, revoked_at=bench.now)
+    assert await bench.store.keys.revoke("a", at=bench.now)
+    bench.pass_time(5)
+    assert await bench.store.keys.revoke("a", at=bench.now)
+    assert not await bench.store.keys.revoke("c", at=bench.now)
+    assert list(await bench.store.keys.all()) == [revoked, other]
+
+
+async def test_a_key_remembers_its_last_use_and_no_earlier_one(bench: Bench) -> None:
+    keys, first = bench.store.keys, bench.now
+    await keys.add(access_key(bench, "a"))
+    bench.pass_time(5)
+    await keys.touch([("a", bench.now), ("nobody", bench.now)])
+    await keys.touch([("a", first)])
+    await keys.touch([])
+    assert [key.used_at for key in await keys.all()] == [bench.now]
+
+
+# ── how it stands ──────────────────────────────────────────────────
+
+
+async def test_a_store_in_memory_knows_no_place_and_no_size() -> None:
+    status = await MemoryStore(SeededIds()).status()
+    assert (status.kind, status.place, status.size_bytes, status.log_bytes) == ("memory", None, None, None)
+    assert status.has_room
+
+
+async def test_a_store_in_a_file_says_where_it_is_and_how_it_grows(sqlite_bench: Bench, tmp_path: Path) -> None:
+    before = await sqlite_bench.store.status()
+    assert (before.kind, before.place) == ("sqlite", str(tmp_path / DATABASE_FILE))
+    assert (before.schema, before.library) == (2, f"SQLite {apsw.sqlite_lib_version()}")
+    assert before.has_room
+    await sqlite_bench.turn(*[Submit(sqlite_bench.new(payload=b"x" * 50_000)) for _ in range(20)])
+    after = await sqlite_bench.store.status()
+    assert before.size_bytes is not None
+    assert before.log_bytes is not None
+    assert (after.size_bytes or 0) + (after.log_bytes or 0) >= before.size_bytes + before.log_bytes + 1_000_000
+    assert after.size_bytes == (tmp_path / DATABASE_FILE).stat().st_size
 
 
 # ── opening and closing ────────────────────────────────────────────

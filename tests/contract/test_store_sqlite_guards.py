@@ -7,10 +7,12 @@ from typing import Any
 
 import apsw
 import pytest
-from store_cases import Bench, database_of
+from store_cases import START, Bench, database_of, file
 
-from windlass.contracts.tasks import Hold, Submit
-from windlass.core.state import State
+from windlass.contracts.tasks import Delete, Hold, KeepFile, Prune, RequestCancel, Save, Submit, Write
+from windlass.core.query import TaskQuery
+from windlass.core.state import Reason, State
+from windlass.core.waiting import Waiting, waiting_for
 from windlass.errors import StoreError
 from windlass.store.sqlite import statements as sql
 
@@ -43,6 +45,48 @@ async def test_not_even_maintenance_can_bring_an_ended_task_back(bench: Bench, s
     assert (await bench.task(1)).state is State.SUCCEEDED
 
 
+@pytest.mark.parametrize("way", [Delete(1, START), Prune((State.SUCCEEDED,), None, 9, START)])
+async def test_no_row_of_any_table_outlives_its_task(bench: Bench, way: Write) -> None:
+    running = await bench.run(key="k", name="n", max_attempts=3)
+    token = running.task.token
+    assert token is not None
+    await bench.turn(Save(1, token, b"[1]"), KeepFile(1, token, file(0)))
+    await bench.turn(bench.settle(running.task), way, Submit(bench.new()))
+
+    def count_rows(connection: Any) -> dict[str, int]:
+        assert connection.execute(sql.CHECK_REFERENCES).fetchall() == []
+        tables = ("tasks", "specs", "events", "endings", "checkpoints", "files", "tombstones")
+        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in tables}
+
+    rows = await database_of(bench).write(count_rows)
+    assert rows == {"tasks": 1, "specs": 1, "events": 1, "endings": 0, "checkpoints": 0, "files": 0, "tombstones": 1}
+
+
+@pytest.mark.parametrize("table", ["tasks", "specs", "events"])
+@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.CANCELLED])
+async def test_not_even_maintenance_can_delete_what_has_not_ended(bench: Bench, table: str, state: State) -> None:
+    await bench.submit()
+    if state is State.RUNNING:
+        await bench.claim()
+    if state is State.CANCELLED:
+        await bench.turn(RequestCancel(1, bench.now))
+    before = await bench.dump()
+
+    def meddle(connection: Any) -> None:
+        connection.execute("BEGIN")
+        try:
+            connection.execute(f"DELETE FROM {table}")
+        finally:
+            connection.execute("ROLLBACK")
+
+    if state is State.CANCELLED:
+        await database_of(bench).write(meddle)
+    else:
+        with pytest.raises(StoreError, match="has not ended cannot be deleted"):
+            await database_of(bench).write(meddle)
+    assert await bench.dump() == before
+
+
 @pytest.mark.parametrize(
     "change", ["token = NULL", "state = 'queued'", "finished_at = 1", "held = 1", "ready = 1", "state = 'lost'"]
 )
@@ -54,21 +98,41 @@ async def test_a_row_that_contradicts_itself_is_refused(bench: Bench, change: st
 
 def test_every_update_of_a_running_task_names_its_state_and_token() -> None:
     updates = {name: text for name, text in vars(sql).items() if isinstance(text, str) and "UPDATE tasks" in text}
-    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "PROMOTE", "START"}
+    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "EDIT", "PROMOTE", "START"}
     for name in ("SETTLE", "REPORT", "SAVE", "TOUCH"):
         assert "WHERE number = ?1 AND state = 'running' AND token = ?2" in updates[name]
-    assert "WHERE number = ?1 AND version = ?2" in updates["AMEND"]
+    for name in ("AMEND", "EDIT"):
+        assert "WHERE number = ?1 AND version = ?2" in updates[name]
     assert "WHERE number = ?1 AND state = 'queued' AND ready = 1" in updates["START"]
+
+
+async def test_the_statements_call_the_same_ends_a_retry_as_core_does(bench: Bench) -> None:
+    reasons = [None, *Reason]
+    await bench.turn(*[Submit(bench.new(delay_s=60)) for _ in reasons])
+
+    def meddle(connection: Any) -> None:
+        connection.executemany("UPDATE tasks SET reason = ?2 WHERE number = ?1", list(enumerate(reasons, start=1)))
+
+    await database_of(bench).write(meddle)
+    tasks = (await bench.store.tasks.page(TaskQuery())).tasks
+    for waiting in (Waiting.RETRY, Waiting.UNTIL):
+        found = (await bench.store.tasks.page(TaskQuery(waiting=waiting))).tasks
+        assert found == [task for task in tasks if waiting_for(task, now=bench.now, is_kind_live=True) is waiting]
+        assert found
 
 
 # ── cost ───────────────────────────────────────────────────────────
 
+GROWS = re.compile("tasks|specs|events|endings|files|checkpoints|tombstones|replays")
 READING = {
     name: text
     for name, text in vars(sql).items()
-    if isinstance(text, str) and re.match(r"\s*(SELECT|UPDATE|WITH)", text) and re.search("tasks|specs|events", text)
+    if isinstance(text, str) and re.match(r"\s*(SELECT|UPDATE|WITH|DELETE|INSERT)", text) and GROWS.search(text)
 }
-GROWING = re.compile(r"SCAN (t|tasks|s|specs|e|endings|events|files|checkpoints)\b|TEMP B-TREE")
+GROWING = re.compile(
+    r"SCAN (t|tasks|s|specs|e|endings|events|files|checkpoints|tombstones|replays)\b(?! USING .*INDEX unswept)"
+    r"|TEMP B-TREE"
+)
 FIRST_OF_INDEX = re.compile(r"SCAN tasks USING (COVERING )?INDEX (scheduled|ready)_tasks$")
 """The first entry of a partial index, by `ORDER BY ... LIMIT 1`, is no scan of what lies behind it."""
 
@@ -91,6 +155,18 @@ async def test_no_statement_scans_or_sorts_what_grows(bench: Bench, name: str) -
 async def test_a_claim_walks_the_ready_index(bench: Bench) -> None:
     plan = await plan_of(bench, sql.READY_TASKS)
     assert plan[0] == "SEARCH t USING INDEX ready_tasks (lane=? AND solo=?)"
+
+
+async def test_a_search_reads_no_names_but_those_it_is_for(bench: Bench) -> None:
+    for statement in (sql.PAGE_NEWEST_FOUND, sql.PAGE_OLDEST_FOUND, sql.MANY_NAMES):
+        plan = await plan_of(bench, statement)
+        assert any(step.endswith("INDEX specs_by_name (name>? AND name<?)") for step in plan), plan
+
+
+async def test_pages_of_ends_walk_the_ends_of_their_state_alone(bench: Bench) -> None:
+    for statement in (sql.PAGE_ENDED_LAST, sql.LAST_EXAMINED, sql.ENDED_FIRST):
+        plan = await plan_of(bench, statement)
+        assert "INDEX ended_tasks (state=? AND " in plan[0], plan
 
 
 async def steps_of_a_turn(bench: Bench) -> int:

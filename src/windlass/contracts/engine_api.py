@@ -7,9 +7,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from windlass.contracts.tasks import TaskRef
+from windlass.contracts.store import StoreStatus
+from windlass.contracts.tasks import Count, Placed, TaskRef
 from windlass.core.backoff import RetryPolicy
+from windlass.core.bulk import BulkAction
 from windlass.core.history import Attempt
 from windlass.core.kind import Kind
 from windlass.core.query import Page, TaskQuery
@@ -42,6 +45,91 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str] = {}
 
 
+class Repeat(msgspec.Struct, frozen=True):
+    """An Idempotency-Key as a client sends it: `scope` says who asks and what for, `fingerprint` is the SHA-256 of the
+    canonical body.
+    """
+
+    scope: str
+    key: str
+    fingerprint: bytes
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """What became of a submission: the task, whether it is new, and whether this is the answer of an earlier request
+    with the same Idempotency-Key: then the task is shown as it stood at that time.
+    """
+
+    task: Task
+    is_new: bool
+    is_replay: bool = False
+
+
+class SubmittedBatch(msgspec.Struct, frozen=True):
+    """What became of a batch: one entry for each task, in order; `is_replay` as in Submitted."""
+
+    placed: Sequence[Placed]
+    is_replay: bool = False
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be changed of a task; UNSET stays as it is. At most one of `run_at` and `delay_s`."""
+
+    name: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    tags: Mapping[str, str] | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    run_at: datetime | UnsetType = UNSET
+    delay_s: float | UnsetType = UNSET
+    queue: str | UnsetType = UNSET
+
+
+class BulkOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An action on all tasks that match `query`, `limit` at most, beginning after the number `after`.
+
+    Without a state in `query`: on those in a state that allows the action. `reason` and `grace_s` are those of cancel.
+    """
+
+    action: BulkAction
+    query: TaskQuery
+    limit: int
+    after: int | None = None
+    dry_run: bool = False
+    reason: str | None = None
+    grace_s: float | None = None
+
+
+class BulkOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks matched, and what became of them. `after`: the number to go on after; None when that is all."""
+
+    matched: int
+    changed: int
+    unchanged: int
+    refused: int
+    after: int | None
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a second something happened to a task, on average over the last `window_s`."""
+
+    window_s: float
+    submitted: float
+    started: float
+    succeeded: float
+    failed: float
+    cancelled: float
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's counters and recent rates. `counts` are those of the store, kept with every change."""
+
+    version: str
+    uptime_s: float
+    counts: Sequence[Count]
+    rates: Sequence[Rates]
+    store: StoreStatus
+
+
 class KindStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A kind, and whether a live worker knows it."""
 
@@ -56,26 +144,19 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     problems: Sequence[str]
 
 
-class EngineApi(Protocol):
-    """Raises, wherever a task is named: NotFoundError when there is none such. All methods are cancel-safe: a caller
-    that leaves changes nothing about what it asked for.
+class TaskReads(Protocol):
+    """Tasks as they stand.
+
+    Raises, wherever a task is named: NotFoundError when there is none such; its code is `task_deleted` for one that was
+    deleted lately.
     """
-
-    async def submit(self, submission: Submission) -> tuple[Task, bool]:
-        """Store a task; false when its key met the same task again.
-
-        Raises:
-            InputError: the payload or an option breaks a rule; `unknown_kind` with the nearest name.
-            KeyConflict: the key belongs to a task with other content.
-            NotReadyError: the kind is unknown, but not every app has said hello yet.
-            SaturatedError: too many writes wait.
-            StoreFull, StoreUnavailable: nothing was stored.
-            StoreError: whether it was stored shows after a restart.
-        """
-        ...
 
     async def get(self, ref: TaskRef) -> Task:
         """Read a task."""
+        ...
+
+    async def find_of_origin(self, origin: str, number: int) -> Task:
+        """Read a task by the dialect it came through and its `origin_number` there, hidden or not."""
         ...
 
     async def payload(self, task: Task) -> bytes:
@@ -112,11 +193,49 @@ class EngineApi(Protocol):
         """Wait until the task has ended; then, or when time is up or the server stops, give it as it stands."""
         ...
 
+    def waiting(self, task: Task) -> Waiting | None:
+        """Say what a queued task waits for; None when it is not queued."""
+        ...
+
+
+class TaskWrites(Protocol):
+    """What can be done to tasks. Durable when it returns. NotFoundError as in TaskReads."""
+
+    async def submit(self, submission: Submission, *, repeat: Repeat | None = None) -> Submitted:
+        """Store a task, or meet the one that has its key.
+
+        Raises:
+            InputError: the payload or an option breaks a rule; `unknown_kind` with the nearest name.
+            KeyConflict: the key belongs to a task with other content.
+            IdempotencyMismatch: the Idempotency-Key came with another body before.
+            NotReadyError: the kind is unknown, but not every app has said hello yet.
+            SaturatedError: too many writes wait; `queue_full`, so many tasks wait in its queue as it takes, and
+                `retry_after_s` says when there may be room. Never for a repeat.
+            StoreFull, StoreUnavailable: nothing was stored.
+            StoreError: whether it was stored shows after a restart.
+        """
+        ...
+
+    async def submit_batch(self, submissions: Sequence[Submission], *, repeat: Repeat | None = None) -> SubmittedBatch:
+        """Store all of `submissions` or none.
+
+        Raises:
+            As submit. An InputError names the broken items, up to a bound, by their place: `/tasks/17/kind`; a
+            KeyConflict the first one: its `details["pointer"]` is `/tasks/17/key`.
+        """
+        ...
+
     async def cancel(self, ref: TaskRef, *, reason: str | None = None, grace_s: float | None = None) -> Task:
         """Cancel a queued task, or have a running one stopped. Idempotent. Durable when it returns.
 
         Raises:
             ConflictError: it has ended otherwise; `details["task"]` is the task.
+        """
+        ...
+
+    async def hide(self, ref: TaskRef) -> Task:
+        """Have its origin know of the task no more, and, unless it has ended, cancel it: both in one write.
+        Idempotent; of an ended task nothing else changes.
         """
         ...
 
@@ -144,9 +263,32 @@ class EngineApi(Protocol):
         """
         ...
 
-    def waiting(self, task: Task) -> Waiting | None:
-        """Say what a queued task waits for; None when it is not queued."""
+    async def edit(self, ref: TaskRef, changes: Changes) -> Task:
+        """Change labels of a task at any time; its priority, time or queue while it is queued.
+
+        Raises:
+            InputError: the changes break a rule.
+            ConflictError: it is not queued; `details["task"]` is the task.
+        """
         ...
+
+    async def delete(self, ref: TaskRef) -> None:
+        """Remove an ended task with its files; who asks for it from now on is told that it was deleted.
+
+        Raises:
+            ConflictError: it has not ended; `details["task"]` is the task.
+        """
+        ...
+
+    async def bulk(self, order: BulkOrder) -> BulkOutcome:
+        """Do one thing to many tasks, rising by number, each by itself: what is done stays done, whatever happens to
+        the rest. Tasks that change meanwhile may be passed over.
+        """
+        ...
+
+
+class ServerReads(Protocol):
+    """What a server says of itself."""
 
     async def kinds(self) -> Sequence[KindStatus]:
         """Say which kinds are known, by name; of several versions the newest."""
@@ -155,3 +297,11 @@ class EngineApi(Protocol):
     def health(self) -> Health:
         """Say how the server stands."""
         ...
+
+    async def stats(self) -> Stats:
+        """Count tasks, and say what has happened lately."""
+        ...
+
+
+class EngineApi(TaskReads, TaskWrites, ServerReads, Protocol):
+    """The engine. All methods are cancel-safe: a caller that leaves changes nothing about what it asked for."""

@@ -30,6 +30,9 @@ class Gone(msgspec.Struct, frozen=True):
 Word = Accepted | Report | Save | KeepFile | Ended | Gone
 """What an attempt says. `Ended` or `Gone` is the last word."""
 
+Hear = Callable[[Word], None]
+"""Who is told what an attempt says: in the event loop, never from within a call of its seat, never after `leave`."""
+
 
 class Seat(Protocol):
     """One attempt's place in a worker."""
@@ -41,14 +44,6 @@ class Seat(Protocol):
         Raises:
             WorkerError: the frame is larger than a frame may be.
         """
-        ...
-
-    async def listen(self) -> Word:
-        """Wait for the attempt's next word. Cancel-safe: no word is lost."""
-        ...
-
-    def has_word(self) -> bool:
-        """Whether `listen` would give a word at once."""
         ...
 
     def tell(self, reason: StopReason) -> None:
@@ -90,8 +85,9 @@ class Workers(Protocol):
         """Say for each kind of a live app its pool, and its pool when it must run solo."""
         ...
 
-    def take(self, pool: str, token: Token) -> Seat:
-        """Take a free slot of `pool` for the attempt named by `token`. Never waits: a slot counted by `slots` is there.
+    def take(self, pool: str, token: Token, hear: Hear) -> Seat:
+        """Take a free slot of `pool` for the attempt named by `token`; `hear` is told its words. Never waits: a slot
+        counted by `slots` is there.
 
         Raises:
             WorkerError: no slot is free.

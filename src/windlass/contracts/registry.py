@@ -42,6 +42,10 @@ class Registry(Protocol):
         """Make `server` the one that owns the store's leases from now on."""
         ...
 
+    async def owner(self) -> ServerRow | None:
+        """Read which server owns the store's leases: the last one that enrolled; None when none ever has."""
+        ...
+
     async def beat(self, server: ServerId, *, now: datetime) -> bool:
         """Renew all leases of `server` at once; false when the store belongs to another by now."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -56,4 +58,51 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything. Idempotent."""
+        ...
+
+
+class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store is made of, for people. Sizes in bytes; `oldest_ended_at` is when the task ended that goes next."""
+
+    place: str
+    schema: int
+    library: str
+    size_bytes: int
+    log_bytes: int
+    reserve_bytes: int
+    oldest_ended_at: datetime | None
+
+
+class Snapshot(Protocol):
+    """A store as it stood at one moment, for somebody who does not own it. Its ports refuse to write."""
+
+    @property
+    def tasks(self) -> Tasks:
+        """Tasks."""
+        ...
+
+    @property
+    def events(self) -> Events:
+        """The durable log."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Servers, workers, kinds."""
+        ...
+
+    def refresh(self) -> None:
+        """Move on to the present moment."""
+        ...
+
+    def facts(self) -> StoreFacts:
+        """Say what the store is made of."""
+        ...
+
+    def faults(self) -> Iterator[str]:
+        """Have the medium checked, and give what is wrong with it, in words."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
         ...

@@ -284,13 +284,15 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     Shape: `results` one for each write, in order; `claimed` in the order of their start; `events` all that were
     appended, in order of seq; `next_due_at` when the earliest task that only waits for its time is due (in the
-    past when more are due than one turn promotes), or None.
+    past when more are due than one turn promotes), or None; `has_room` false while there is no room but for the ends
+    of attempts: nothing was claimed, and what brings work was refused (FULL).
     """
 
     results: Sequence[WriteResult]
     claimed: Sequence[Claimed]
     events: Sequence[Event]
     next_due_at: datetime | None
+    has_room: bool = True
 
 
 class Tombstone(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -30,7 +30,8 @@ class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     `waiting` is one of those that a row tells alone: until, retry, dependencies, hold. `q` is an id, number or key,
     or the beginning of a name. `after` is the number of the last row the page before has examined, `after_at` its
-    finished_at in that order; None for the first page.
+    finished_at in that order; None for the first page. `origin` is the dialect it came through; `is_hidden`: whether that
+    knows of it no more.
     """
 
     state: State | None = None
@@ -44,6 +45,8 @@ class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
     finished_after: datetime | None = None
     finished_before: datetime | None = None
     q: str | None = None
+    origin: str | None = None
+    is_hidden: bool | None = None
     order: Order = Order.NEWEST
     limit: int = PAGE_DEFAULT
     after: int | None = None
@@ -61,25 +64,33 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     after_at: datetime | None = None
 
 
-class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+class Place(NamedTuple):
+    """Where in a list a page has ended: `after` and `after_at` as in TaskQuery."""
+
+    after: int
+    after_at: datetime | None = None
+
+
+class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True, omit_defaults=True):
     order: Order
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    after_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Cursor)
 
 
-def encode_cursor(order: Order, after: int) -> str:
-    """Spell the place after row `after` so that a client can hand it back; its form is no contract.
+def encode_cursor(order: Order, after: int, after_at: datetime | None = None) -> str:
+    """Spell the place after a row so that a client can hand it back; its form is no contract.
 
     >>> decode_cursor(encode_cursor(Order.OLDEST, 41), Order.OLDEST)
-    41
+    Place(after=41, after_at=None)
     """
-    raw = msgspec.json.encode(_Cursor(order, after))
+    raw = msgspec.json.encode(_Cursor(order, after, after_at))
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def decode_cursor(text: str, order: Order) -> int:
+def decode_cursor(text: str, order: Order) -> Place:
     """Read a cursor that `encode_cursor` made for the same order.
 
     Raises:
@@ -88,13 +99,17 @@ def decode_cursor(text: str, order: Order) -> int:
     try:
         cursor = _decoder.decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (ValueError, msgspec.MsgspecError):
-        raise InputError(
-            "this is no cursor of a list; leave it out to begin", code="bad_cursor", pointer="/cursor"
-        ) from None
+        raise _no_cursor() from None
     if cursor.order is not order:
         raise InputError(
             f"this cursor belongs to a list ordered by {cursor.order}; ask for that order, or begin without a cursor",
             code="bad_cursor",
             pointer="/cursor",
         )
-    return cursor.after
+    if (cursor.after_at is not None) != (order is Order.ENDED_LAST):
+        raise _no_cursor()
+    return Place(cursor.after, cursor.after_at)
+
+
+def _no_cursor() -> InputError:
+    return InputError("this is no cursor of a list; leave it out to begin", code="bad_cursor", pointer="/cursor")

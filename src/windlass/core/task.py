@@ -74,7 +74,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     `attempt` counts starts and never goes back; `charged` counts those that used budget; `lost` and `interrupted`
     count ends that used none, the latter in a row. `token` is set while the task runs. `solo`: runs alone in its
-    worker next time, because a worker it shared died. `version` rises with every change.
+    worker next time, because a worker it shared died. `version` rises with every change. `origin_number` counts
+    from 1 for each origin; `is_hidden`: its origin knows of it no more.
     """
 
     number: int
@@ -99,6 +100,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: int = 0
     held: bool = False
     solo: bool = False
+    origin_number: int | None = None
+    is_hidden: bool = False
     retry: RetryPolicy = DEFAULT_RETRY
     recovery: Recovery = Recovery.RETRY
     timeout_s: float | None = None

@@ -5,7 +5,6 @@ Holds numbers and their order, never tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from windlass.core.state import State
@@ -27,12 +26,13 @@ class Lines:
     def __init__(self) -> None:
         self._heaps: dict[Lane, list[Urgency]] = {}
         self._ready: dict[int, tuple[Lane, Urgency]] = {}
+        self._counts: dict[Lane, int] = {}
         self._by_time: list[tuple[int, int]] = []
         self._scheduled: dict[int, tuple[int, Lane, Urgency]] = {}
 
     def put(self, task: Task, now: int) -> None:
         """Bring the place of `task` up to date with its state; `now` in microseconds."""
-        self._ready.pop(task.number, None)
+        self._leave(task.number)
         self._scheduled.pop(task.number, None)
         if task.state is not State.QUEUED or task.held:
             return
@@ -65,13 +65,17 @@ class Lines:
             heappop(self._by_time)
         return None
 
-    def lanes(self) -> Iterator[Lane]:
-        """Name all lanes that have ever held a task."""
-        return iter(self._heaps)
+    def is_scheduled(self, number: int) -> bool:
+        """Whether a task waits for nothing but its time."""
+        return number in self._scheduled
+
+    def lanes(self) -> list[Lane]:
+        """Name the lanes that hold a ready task."""
+        return list(self._counts)
 
     def head(self, lane: Lane) -> Urgency | None:
         """Say how urgent the first ready task of `lane` is; None when there is none."""
-        heap = self._heaps[lane]
+        heap = self._heaps.get(lane)
         while heap:
             if self._ready.get(heap[0][2]) == (lane, heap[0]):
                 return heap[0]
@@ -81,9 +85,20 @@ class Lines:
     def take(self, lane: Lane) -> int:
         """Take the first ready task of `lane` out; only after `head` has seen it."""
         _, _, number = heappop(self._heaps[lane])
-        del self._ready[number]
+        self._leave(number)
         return number
 
     def _make_ready(self, lane: Lane, urgency: Urgency) -> None:
         self._ready[urgency[2]] = (lane, urgency)
+        self._counts[lane] = self._counts.get(lane, 0) + 1
         heappush(self._heaps.setdefault(lane, []), urgency)
+
+    def _leave(self, number: int) -> None:
+        """Take a task out of its lane, if it is ready; a lane that holds none is forgotten."""
+        entry = self._ready.pop(number, None)
+        if entry is None:
+            return
+        lane, _ = entry
+        self._counts[lane] -= 1
+        if not self._counts[lane]:
+            del self._counts[lane], self._heaps[lane]

@@ -6,13 +6,15 @@ Decides nothing that `core.decide` decides: a settlement arrives here ready made
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from windlass.contracts.tasks import (
     Applied,
+    Edit,
     Hold,
     KeepFile,
     Refusal,
@@ -32,8 +34,13 @@ from windlass.core.task import NewTask, Task
 AttemptWrite = Settle | Report | Save | KeepFile
 """Writes of an attempt: they name a token."""
 
-Amendment = RequestCancel | Retry | Hold | Release
+Amendment = RequestCancel | Retry | Hold | Release | Edit
 """Writes of a client or operator: they name a task."""
+
+LABELS: Final = ("name", "description", "tags")
+"""What an Edit may change of a task at any time."""
+PLACES: Final = ("priority", "run_at", "queue")
+"""What an Edit may change only of a queued one."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +165,8 @@ def amended(task: Task, write: Amendment) -> Change | Applied | Refused:
             return _hold(task, write)
         case Release():
             return _release(task, write)
+        case Edit():
+            return _edit(task, write)
 
 
 def _cancel(task: Task, write: RequestCancel) -> Change | Applied | Refused:
@@ -221,6 +230,18 @@ def _release(task: Task, write: Release) -> Change | Refused:
         return Refused(Refusal.STATE, task)
     changed = _move(task, EventName.RELEASED, held=False, interrupted=0, lost=0)
     return Change(task=changed, event=EventName.RELEASED, at=write.at)
+
+
+def _edit(task: Task, write: Edit) -> Change | Applied | Refused:
+    asked = {field: getattr(write, field) for field in (*LABELS, *PLACES)}
+    changes = {field: value for field, value in asked.items() if value is not UNSET and value != getattr(task, field)}
+    if not changes:
+        return Applied(task, created=False)
+    if task.state is not State.QUEUED and not changes.keys().isdisjoint(PLACES):
+        return Refused(Refusal.STATE, task)
+    changed = _move(task, EventName.EDITED, **changes)
+    data = msgspec.to_builtins(changes)
+    return Change(task=changed, event=EventName.EDITED, at=write.at, token=task.token, data=data)
 
 
 def _move(task: Task, event: EventName, **changes: Any) -> Task:

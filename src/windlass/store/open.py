@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from windlass.contracts.clock import Ids
-from windlass.contracts.store import Store
+from windlass.contracts.store import Snapshot, Store
 from windlass.errors import ConfigError
 
 
@@ -29,3 +29,18 @@ async def open_store(database: str, *, data: Path, ids: Ids) -> Store:
             return MemoryStore(ids)
         case _:
             raise ConfigError(f"database: there is no store called '{database}': use 'sqlite' or 'memory'")
+
+
+def take_snapshot(database: str, *, data: Path, ids: Ids) -> Snapshot:
+    """Open the store that `database` names for reading, as it stands now, beside a server that may be running.
+
+    Raises:
+        ConfigError: nobody but its server can see that store.
+        NotFoundError: there is none.
+        StoreError: it cannot be read.
+    """
+    if database != "sqlite":
+        raise ConfigError(f"database: a store called '{database}' is seen by its own server alone")
+    from windlass.store.sqlite.snapshot import open_snapshot
+
+    return open_snapshot(data, ids=ids)

@@ -184,7 +184,7 @@ class World:
         check_task(task, events)
         assert task == self.task
         assert events == self._reference.events
-        assert self._store.tasks._checkpoints == self._reference.checkpoints
+        assert self._store.tasks._shelf.checkpoints == self._reference.checkpoints
         self.seen.update(str(event.name) for event in turn.events)
         self.seen.update(str(result.why) for result in turn.results if isinstance(result, Refused))
         return turn

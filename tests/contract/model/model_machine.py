@@ -20,15 +20,20 @@ from msgspec.structs import replace
 from store_cases import ERROR, NOBODY, OK, POOLS, START, attempt_writes, file
 
 from windlass.contracts.tasks import (
+    Delete,
+    Edit,
     Hold,
     KeepFile,
+    Prune,
     Release,
+    Replay,
     Report,
     RequestCancel,
     Retry,
     Save,
     Settle,
     Submit,
+    SubmitBatch,
     TaskRef,
     Wanted,
     Write,
@@ -37,7 +42,7 @@ from windlass.core.backoff import RetryPolicy
 from windlass.core.decide import Settlement, decide
 from windlass.core.ids import TaskId
 from windlass.core.outcome import Errored, Interrupted, Lost, Outcome, Snoozed, Succeeded, TimedOut
-from windlass.core.state import EventName, Recovery, State
+from windlass.core.state import ENDED, EventName, Recovery, State
 from windlass.core.task import Progress, Task
 
 MOST_TASKS = 10
@@ -63,6 +68,9 @@ SUITS: dict[str, Callable[[Task], bool]] = {
     "retry": lambda task: task.state.has_ended,
     "hold": lambda task: task.state is State.QUEUED and not task.held,
     "release": lambda task: task.held,
+    "delete": lambda task: task.state.has_ended,
+    "name": lambda task: task.name is None,
+    "move": lambda task: task.state is State.QUEUED,
 }
 """What clients and operators ask for, and the tasks that can have it."""
 SOME_SETTLEMENT = Settlement(
@@ -101,6 +109,10 @@ then = st.one_of(turn, turn, turn, st.none())
 """None: no turn yet, gather."""
 which = st.integers(0, MOST_TASKS)
 names = st.tuples(which, st.booleans(), st.booleans())
+Request = tuple[str, bytes, float]
+"""An Idempotency-Key: itself, the fingerprint, and for how many seconds it is known."""
+
+requests = st.none() | st.tuples(st.sampled_from("xy"), st.sampled_from([b"1", b"1", b"2"]), st.sampled_from([10, 400]))
 new_tasks = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(["work", "work", "other", "file", "foreign"]),
@@ -145,9 +157,26 @@ class StoresMachine(RuleBasedStateMachine):
         self.go(self.trial.submits(new), Then(ALL_SLOTS))
 
     @precondition(lambda self: len(self.reference.tasks) < MOST_TASKS)
-    @rule(new=some(new_tasks), then=then)
-    def submit(self, new: Sequence[dict[str, Any]], then: Then | None) -> None:
-        self.go(self.trial.submits(new), then)
+    @rule(new=some(new_tasks), request=requests, then=then)
+    def submit(self, new: Sequence[dict[str, Any]], request: Request | None, then: Then | None) -> None:
+        self.go([replace(write, replay=self.replay(request)) for write in self.trial.submits(new)], then)
+
+    @precondition(lambda self: len(self.reference.tasks) < MOST_TASKS)
+    @rule(new=some(new_tasks), again=st.none() | which, request=requests, then=then)
+    def submit_batch(
+        self, new: Sequence[dict[str, Any]], again: int | None, request: Request | None, then: Then | None
+    ) -> None:
+        """Submit some at once, perhaps with one that was submitted before."""
+        tasks = [write.task for write in self.trial.submits(new)]
+        if again is not None:
+            tasks.append(self.submits[again % len(self.submits)].task)
+        self.go([SubmitBatch(tuple(tasks), self.replay(request))], then)
+
+    def replay(self, request: Request | None) -> Replay | None:
+        if request is None:
+            return None
+        key, fingerprint, seconds = request
+        return Replay("client", key, fingerprint, self.trial.now + timedelta(seconds=seconds))
 
     @rule(one=which, then=then)
     def submit_again(self, one: int, then: Then | None) -> None:
@@ -168,8 +197,24 @@ class StoresMachine(RuleBasedStateMachine):
                 return Retry(ref, at)
             case "hold":
                 return Hold(ref, at)
+            case "delete":
+                return Delete(ref, at)
+            case "name":
+                return Edit(ref=ref, at=at, name="n", description=None, tags={"a": "c"})
+            case "move":
+                return Edit(ref=ref, at=at, priority=1, run_at=at + timedelta(seconds=10), queue="c", name="m")
             case _:
                 return Release(ref, at)
+
+    @rule(
+        states=st.sampled_from([(State.SUCCEEDED,), tuple(ENDED), tuple(State)]),
+        seconds=st.sampled_from([None, 0.0, -5.0, 0.000_001]),
+        limit=st.integers(0, 2),
+        then=then,
+    )
+    def prune(self, states: tuple[State, ...], seconds: float | None, limit: int, then: Then | None) -> None:
+        now = self.trial.now
+        self.go([Prune(states, None if seconds is None else now + timedelta(seconds=seconds), limit, now)], then)
 
     # ── attempts ───────────────────────────────────────────────────
 
@@ -222,7 +267,7 @@ class StoresMachine(RuleBasedStateMachine):
         task = self.reference.find(ref)
         given = dict.fromkeys(event.token for event in self.reference.events if event.token is not None)
         tokens = [NOBODY, *(token for token in given if task is None or token != task.token)]
-        number = len(self.reference.tasks) + 1 if task is None else task.number
+        number = self.reference.last_number + 1 if task is None else task.number
         settlement = self.settles[-1].settlement if self.settles else SOME_SETTLEMENT
         self.go(attempt_writes(number, tokens[-1 - lease % len(tokens)], settlement), then)
 
@@ -262,10 +307,10 @@ def call(reference: Reference, name: Name, suits: Callable[[Task], bool]) -> Tas
     """Choose a task as `name` says, and what to call it: one that suits where there is one, any, or none at all."""
     one, is_to_suit, by_id = name
     tasks = list(reference.tasks.values())
-    if is_to_suit:
+    if is_to_suit and tasks:
         tasks = [task for task in tasks if suits(task)] or tasks
     elif one % (len(tasks) + 1) == len(tasks):
-        return NO_TASK if by_id else len(tasks) + 1
+        return NO_TASK if by_id else reference.last_number + 1
     task = tasks[one % len(tasks)]
     return task.id if by_id else task.number
 

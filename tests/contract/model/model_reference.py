@@ -5,7 +5,9 @@ Shares nothing with the stores: no index, no batch, no line. Every question is a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -21,12 +23,16 @@ from windlass.core.task import Event, FileRow, NewTask, Task
 class Reference:
     """A store as its contract describes it.
 
-    `ready` holds the queued tasks whose time has come, once and for all; `served` the queue that last had its turn.
+    `ready` holds the queued tasks whose time has come, once and for all; `served` the queue that last had its turn;
+    `events` those of tasks that are gone, too.
     """
 
     def __init__(self, make_token: Callable[[], Token]) -> None:
         self.make_token = make_token
+        self.last_number = 0
         self.tasks: dict[int, Task] = {}
+        self.tombstones: list[port.Tombstone] = []
+        self.replays: dict[tuple[str, str], tuple[port.Replay, port.Applied]] = {}
         self.payloads: dict[int, bytes] = {}
         self.results: dict[int, bytes] = {}
         self.checkpoints: dict[int, bytes] = {}
@@ -37,7 +43,7 @@ class Reference:
 
     def turn(self, writes: Sequence[port.Write], wanted: port.Wanted, *, now: datetime) -> port.Turn:
         known = len(self.events)
-        results = [self.apply(write) for write in writes]
+        results = [self.apply(write, now) for write in writes]
         self.ready |= {task.number for task in self.unready() if task.run_at <= now}
         claimed = list(self.claim(wanted, now))
         due_at = min((task.run_at for task in self.unready()), default=None)
@@ -52,13 +58,27 @@ class Reference:
         """Give all that a store can be asked for, in the shape of the bench's dump, and the checkpoints."""
         return {
             "tasks": list(self.tasks.values()),
-            "events": self.events,
+            "events": [event for event in self.events if event.number in self.tasks],
             "running": self.running(),
             "payloads": [self.payloads[number] for number in self.tasks],
             "results": [self.results.get(number) for number in self.tasks],
             "files": [self.files_of(number) for number in self.tasks],
-            "checkpoints": self.checkpoints,
+            "checkpoints": {number: kept for number, kept in self.checkpoints.items() if number in self.tasks},
+            "unswept": sorted(self.tombstones, key=lambda tombstone: tombstone.number),
+            "counts": self.counts(),
         }
+
+    def counts(self) -> list[port.Count]:
+        """Count the tasks, one by one."""
+        tasks, sizes = Counter[tuple[str, str, State]](), Counter[tuple[str, str, State]]()
+        for task in self.tasks.values():
+            tasks[task.queue, task.kind, task.state] += 1
+            sizes[task.queue, task.kind, task.state] += self.size_of(task)
+        return [port.Count(*counted, tasks[counted], sizes[counted]) for counted in sorted(tasks)]
+
+    def size_of(self, task: Task) -> int:
+        error = b"" if task.error is None else msgspec.json.encode(task.error)
+        return len(self.payloads[task.number]) + len(self.results.get(task.number, b"")) + len(error)
 
     def running(self) -> list[Task]:
         return [task for task in self.tasks.values() if task.state is State.RUNNING]
@@ -66,10 +86,12 @@ class Reference:
     def files_of(self, number: int) -> list[FileRow]:
         return [file for _, file in sorted(self.files.get(number, {}).items())]
 
-    def apply(self, write: port.Write) -> port.WriteResult:
+    def apply(self, write: port.Write, now: datetime) -> port.WriteResult:
         match write:
-            case port.Submit(task=new):
-                return self.submit(new)
+            case port.Submit() | port.SubmitBatch():
+                return self.submit_once(write, now)
+            case port.Prune():
+                return self.prune(write)
             case port.Settle() | port.Report() | port.Save() | port.KeepFile():
                 return self.write_of_attempt(write)
             case _:
@@ -79,14 +101,38 @@ class Reference:
     def find(self, ref: port.TaskRef) -> Task | None:
         return next((task for task in self.tasks.values() if ref in (task.id, task.number)), None)
 
-    def submit(self, new: NewTask) -> port.WriteResult:
+    def submit_once(self, write: port.Submit | port.SubmitBatch, now: datetime) -> port.WriteResult:
+        replay = write.replay
+        known = None if replay is None else self.replays.get((replay.scope, replay.key))
+        if replay is not None and known is not None and now < known[0].until:
+            is_same = replay.fingerprint == known[0].fingerprint
+            return replace(known[1], replayed=True) if is_same else port.Refused(port.Refusal.REPLAY)
+        result = self.submit(write.task) if isinstance(write, port.Submit) else self.submit_all(write.tasks)
+        if replay is not None and isinstance(result, port.Applied):
+            self.replays[replay.scope, replay.key] = (replay, result)
+        return result
+
+    def submit_all(self, batch: Sequence[NewTask]) -> port.WriteResult:
+        before = {name: copy(value) for name, value in vars(self).items()}
+        placed: list[port.Placed] = []
+        for place, new in enumerate(batch):
+            result = self.submit(new)
+            task = result.task
+            assert task is not None
+            if isinstance(result, port.Refused):
+                vars(self).update(before)
+                return port.Refused(result.why, self.find(task.number), place)
+            placed.append(port.Placed(task.id, task.number, task.state, result.created))
+        return port.Applied(placed=tuple(placed))
+
+    def submit(self, new: NewTask) -> port.Applied | port.Refused:
         for task in self.tasks.values():
             has_key = new.key is not None and (task.key, task.kind, task.origin) == (new.key, new.kind, new.origin)
             if has_key or task.id == new.id:
                 is_same = (task.kind, task.fingerprint) == (new.kind, new.fingerprint)
                 return port.Applied(task, created=False) if is_same else port.Refused(port.Refusal.KEY, task)
         values = asdict(new)
-        number = len(self.tasks) + 1
+        number = self.last_number = self.last_number + 1
         self.payloads[number] = values.pop("payload")
         self.tasks[number] = Task(number=number, state=State.QUEUED, **values)
         self.record(number, EventName.SUBMITTED, new.created_at)
@@ -131,8 +177,23 @@ class Reference:
         self.record(task.number, said.event, said.at, reason=said.reason, token=write.token, data=data)
         return port.Applied()
 
-    def amend(self, task: Task, write: port.RequestCancel | port.Retry | port.Hold | port.Release) -> port.WriteResult:
+    def prune(self, write: port.Prune) -> port.WriteResult:
+        ended = [(task.finished_at, task.number, task) for task in self.tasks.values() if task.finished_at]
+        early = sorted(end for end in ended if write.before is None or end[0] < write.before)
+        going = [task for *_, task in early if task.state in write.states][: write.limit]
+        return port.Applied(count=len(going), size_bytes=sum(self.remove(task, write.at) for task in going))
+
+    def remove(self, task: Task, at: datetime) -> int:
+        self.tombstones.append(port.Tombstone(task.number, task.id, at, is_swept=False))
+        return self.size_of(self.tasks.pop(task.number))
+
+    def amend(self, task: Task, write: port.Write) -> port.WriteResult:
         match write:
+            case port.Delete() if task.state.has_ended:
+                self.remove(task, write.at)
+                return port.Applied(task)
+            case port.Edit():
+                return self.edit(task, write)
             case port.RequestCancel() if not task.state.has_ended and task.cancel_requested_at is None:
                 self.cancel(task, write)
             case port.RequestCancel() if task.state in (State.RUNNING, State.CANCELLED):
@@ -154,6 +215,16 @@ class Reference:
             case _:
                 return port.Refused(port.Refusal.STATE, task)
         return port.Applied(self.tasks[task.number])
+
+    def edit(self, task: Task, write: port.Edit) -> port.WriteResult:
+        said = {name: value for name, value in asdict(write).items() if name not in ("ref", "at")}
+        changes = {name: value for name, value in said.items() if value not in (msgspec.UNSET, getattr(task, name))}
+        if changes.keys() & {"priority", "run_at", "queue"} and task.state is not State.QUEUED:
+            return port.Refused(port.Refusal.STATE, task)
+        if changes:
+            self.change(task, **changes)
+            self.record(task.number, EventName.EDITED, write.at, token=task.token, data=msgspec.to_builtins(changes))
+        return port.Applied(self.tasks[task.number], created=bool(changes))
 
     def cancel(self, task: Task, write: port.RequestCancel) -> None:
         data = None if write.reason is None else {"reason": write.reason}

@@ -20,6 +20,7 @@ from windlass.core.limits import PAGE_MAX
 from windlass.core.query import Order, TaskQuery
 from windlass.store.memory import MemoryStore
 from windlass.store.open import open_store
+from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.store import DATABASE_FILE
 
 FAULTS = {
@@ -46,7 +47,7 @@ class MemoryRig:
         self.store.tasks._served = None
 
     async def dump(self) -> dict[str, Any]:
-        return await everything_in(self.store) | {"checkpoints": self.store.tasks._checkpoints}
+        return await everything_in(self.store) | {"checkpoints": self.store.tasks._shelf.checkpoints}
 
 
 class FileRig:
@@ -69,7 +70,10 @@ class FileRig:
         await self.open()
 
     async def dump(self) -> dict[str, Any]:
-        rows = await database_of(self.bench).read(lambda connection: connection.execute(CHECKPOINTS).fetchall())
+        rows, orphans = await database_of(self.bench).read(
+            lambda connection: [connection.execute(text).fetchall() for text in (CHECKPOINTS, sql.CHECK_REFERENCES)]
+        )
+        assert orphans == [], "rows of tasks that are gone"
         return await everything_in(self.bench.store) | {"checkpoints": dict(rows)}
 
     async def kill(self) -> None:
@@ -103,6 +107,12 @@ class FileRig:
         """Let all statements run again."""
         await self._trace(None)
 
+    def win_room_back(self) -> None:
+        """Let there be room again on the disk that was full."""
+        reserve = database_of(self.bench)._reserve
+        assert reserve is not None
+        reserve.is_whole = True
+
     async def _trace(self, trace: Callable[..., bool] | None) -> None:
         def set_trace(connection: Any) -> None:
             connection.exec_trace = trace
@@ -135,6 +145,7 @@ async def everything_in(store: Store) -> dict[str, Any]:
         return list(await asyncio.gather(*map(read, numbers)))
 
     payloads, results, files = await asyncio.gather(each(port.payload), each(port.result), each(port.files))
+    unswept, counts = await asyncio.gather(port.unswept(limit=PAGE_MAX), port.counts())
     return {
         "tasks": page.tasks,
         "events": list(events),
@@ -142,4 +153,6 @@ async def everything_in(store: Store) -> dict[str, Any]:
         "payloads": payloads,
         "results": results,
         "files": [list(rows) for rows in files],
+        "unswept": list(unswept),
+        "counts": list(counts),
     }

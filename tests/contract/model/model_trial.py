@@ -16,10 +16,12 @@ from model_checks import check_claims, check_log
 from model_ids import CountedIds
 from model_reference import Reference
 from model_stores import FileRig, MemoryRig
+from msgspec.structs import replace
 from store_cases import START
 
-from windlass.contracts.tasks import Submit, Turn, Wanted, Write
+from windlass.contracts.tasks import Refusal, Refused, Submit, Turn, Wanted, Write
 from windlass.errors import StoreCorrupt, StoreError
+from windlass.store.sqlite.reserve import FOR_LATER
 
 FAST_DISK = Path("/dev/shm")
 """Where syncs cost nothing: what is under test is what a file holds, not how it gets there."""
@@ -27,6 +29,16 @@ FAST_DISK = Path("/dev/shm")
 
 FAULT_STEP = 4
 """A turn that is to fail does so at every fourth of its statements, one after the other."""
+
+
+def rationed(writes: Sequence[Write], turn: Turn, like: Turn) -> Turn:
+    """Say of a turn that was given what could not wait that the rest was refused, if that is how `like` went."""
+    if like.has_room:
+        return turn
+    done = iter(turn.results)
+    refused = Refused(Refusal.FULL)
+    results = [refused if isinstance(write, FOR_LATER) else next(done) for write in writes]
+    return replace(turn, results=results, has_room=False)
 
 
 class Trial:
@@ -58,12 +70,15 @@ class Trial:
 
     def turn(self, writes: Sequence[Write], wanted: Wanted) -> None:
         from_file = self._run(self._turn_in_file(writes, wanted))
-        from_memory = self._run(self._memory.store.tasks.turn(writes, wanted, now=self.now))
-        due = self.reference.turn(writes, wanted, now=self.now)
+        kept = writes if from_file.has_room else [write for write in writes if not isinstance(write, FOR_LATER)]
+        wanted = wanted if from_file.has_room else Wanted()
+        from_memory = rationed(writes, self._run(self._memory.store.tasks.turn(kept, wanted, now=self.now)), from_file)
+        due = rationed(writes, self.reference.turn(kept, wanted, now=self.now), from_file)
         for name, turn in (("memory", from_memory), ("file", from_file)):
             check_claims(turn, wanted.slots)
             for part in Turn.__struct_fields__:
-                assert getattr(turn, part) == getattr(due, part), f"{part} of a turn in {name}"
+                found, expected = getattr(turn, part), getattr(due, part)
+                assert found == expected, f"{part} of a turn in {name}: {found}, not {expected}"
         self._is_checked = False
 
     def restart(self, *, is_killed: bool) -> None:
@@ -108,6 +123,11 @@ class Trial:
         except StoreError:
             assert has_failed()
         else:
+            if not turn.has_room:  # what can wait was refused, and the rest done with the room kept back for it
+                self._file.ids.given = given
+                self._file.win_room_back()
+                await self._file.heal()
+                return turn
             assert not has_failed(), f"a turn was acknowledged although statement {statement} was {fault}"
             await self._file.heal()
             return turn

@@ -80,3 +80,29 @@ def test_a_scheduled_task_that_was_cancelled_is_never_due() -> None:
     lines.put(task(1, delay_s=5), MICROS)
     lines.put(task(1, state=State.CANCELLED), MICROS)
     assert lines.next_due_at() is None
+
+
+def test_only_lanes_that_hold_a_ready_task_are_named() -> None:
+    lines = Lines()
+    other = ("r", "k", True)
+    lines.put(task(1), MICROS)
+    lines.put(task(2), MICROS)
+    lines.put(task(3, queue="r", solo=True), MICROS)
+    lines.put(task(4, queue="s", delay_s=5), MICROS)
+    assert set(lines.lanes()) == {LANE, other}
+    lines.put(task(3, state=State.CANCELLED), MICROS)
+    assert (lines.head(LANE), lines.take(LANE)) == ((0, MICROS, 1), 1)
+    assert lines.lanes() == [LANE]
+    lines.put(task(2, held=True), MICROS)
+    assert (lines.lanes(), lines.head(LANE)) == ([], None)
+    lines.promote(MICROS + 5_000_000, limit=9)
+    assert lines.lanes() == [("s", "k", False)]
+
+
+def test_a_task_is_scheduled_until_its_time_has_come() -> None:
+    lines = Lines()
+    lines.put(task(1, delay_s=5), MICROS)
+    lines.put(task(2), MICROS)
+    assert (lines.is_scheduled(1), lines.is_scheduled(2)) == (True, False)
+    lines.promote(MICROS + 5_000_000, limit=9)
+    assert not lines.is_scheduled(1)

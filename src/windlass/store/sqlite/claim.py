@@ -16,19 +16,17 @@ from windlass.contracts.clock import Ids
 from windlass.contracts.tasks import Claimed, Wanted
 from windlass.core.ids import Token
 from windlass.core.limits import PROMOTE_ROWS
-from windlass.core.state import EventName
+from windlass.core.state import State
 from windlass.core.task import Error, FileRow
 from windlass.store.fairness import Pick, Urgency, pick
 from windlass.store.instants import from_micros, to_micros
-from windlass.store.moves import Change
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import change_each
 from windlass.store.sqlite.driver import Connection, Row
-from windlass.store.sqlite.lanes import Lanes
+from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.rows import error_of, file_of, started_task, token_blob
-from windlass.store.sqlite.turn import TurnWriter
 
-_NUMBER, _PRIORITY, _RUN_AT, _ATTEMPT, _ORDINAL, _PAYLOAD = 0, 1, 2, 4, 6, 14
+_NUMBER, _PRIORITY, _RUN_AT, _ATTEMPT, _ORDINAL, _PAYLOAD, _SIZE_BYTES = 0, 1, 2, 4, 6, 14, 15
 """Where a row of `READY_TASKS` has what a claim needs besides the task."""
 
 
@@ -36,6 +34,7 @@ class Ready(msgspec.Struct, frozen=True):
     """A ready task: its row of `READY_TASKS`, and what its lane says of it."""
 
     row: Row
+    lane: int
     kind: str
     solo: bool
 
@@ -84,16 +83,16 @@ class SqliteLane:
 
     def take(self) -> Ready:
         """Take the first ready task out."""
-        return Ready(self._rows.popleft(), self._kind, self._key[1] == 1)
+        lane, solo = self._key
+        return Ready(self._rows.popleft(), lane, self._kind, solo == 1)
 
 
 class Claimer:
     """Claims for one turn, after its writes."""
 
-    def __init__(self, connection: Connection, lanes: Lanes, writer: TurnWriter, *, ids: Ids) -> None:
-        self._connection = connection
-        self._lanes = lanes
-        self._writer = writer
+    def __init__(self, ledger: Ledger, *, ids: Ids) -> None:
+        self._ledger = ledger
+        self._connection = ledger.connection
         self._ids = ids
 
     def claim(self, wanted: Wanted, *, now: datetime, served: str | None) -> tuple[Sequence[Claimed], str | None]:
@@ -114,7 +113,8 @@ class Claimer:
 
     def _ready_lanes(self, wanted: Wanted) -> list[SqliteLane]:
         """Name the lanes that have ready tasks of a kind and in a pool that `wanted` has room for; reads none yet."""
-        ready = [(lane, *self._lanes.name(lane)) for (lane,) in self._connection.execute(sql.READY_LANES).fetchall()]
+        lanes = self._connection.execute(sql.READY_LANES).fetchall()
+        ready = [(lane, *self._ledger.lanes.name(lane)) for (lane,) in lanes]
         queues = max(1, len({queue for _, queue, _ in ready}))
         return [
             SqliteLane(self._connection, (lane, solo), queue=queue, kind=kind, pool=pool, share=-(-slots // queues))
@@ -130,7 +130,10 @@ class Claimer:
         is_first = row[_ATTEMPT] == 0
         if not is_first:
             task = replace(task, error=self._error(task.number))
-        self._writer.record(Change(task=task, event=EventName.STARTED, at=now, token=token), ordinal=row[_ORDINAL] + 1)
+        counters, size = self._ledger.counters, row[_SIZE_BYTES]
+        counters.drop(ready.lane, State.QUEUED, size)
+        counters.add(ready.lane, State.RUNNING, size)
+        self._ledger.started(task, at=now, ordinal=row[_ORDINAL] + 1)
         return Claimed(
             task=task,
             pool=choice.pool,

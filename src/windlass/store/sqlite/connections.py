@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final, cast
 
@@ -38,10 +39,21 @@ _MEANING: Final[dict[int, type[StoreError]]] = {
 """What the driver's result codes mean to us; any other is a plain StoreError."""
 
 
+def is_want_of_room(error: apsw.Error) -> bool:
+    """Whether there is no room on the disk; the index of the log has an I/O error of its own for that."""
+    return isinstance(error, apsw.FullError) or _extended(error) == apsw.SQLITE_IOERR_SHMSIZE
+
+
 def translated(error: apsw.Error) -> StoreError:
     """Make our error of the driver's."""
+    if is_want_of_room(error):
+        return StoreFull(f"SQLite: {error}", sqlite=type(error).__name__)
     meaning = _MEANING.get(getattr(error, "result", apsw.SQLITE_ERROR), StoreError)
     return meaning(f"SQLite: {error}", sqlite=type(error).__name__)
+
+
+def _extended(error: apsw.Error) -> int:
+    return getattr(error, "extendedresult", apsw.SQLITE_ERROR)
 
 
 @contextmanager
@@ -79,6 +91,18 @@ def change_each(connection: Connection, statement: str, rows: Sequence[Row]) -> 
         raise StoreError(f"{len(rows)} guarded updates changed {changed} rows: somebody else writes to the store")
 
 
+def insert_each(connection: Connection, insert: sql.Insert, rows: Sequence[Row]) -> None:
+    """Insert `rows`, most of them many to a statement.
+
+    Source: measured on the events' table: 1.7 µs a row alone, 1.2 in groups of 32; larger groups gain no more.
+    """
+    whole = len(rows) - len(rows) % sql.INSERT_ROWS
+    for start in range(0, whole, sql.INSERT_ROWS):
+        connection.execute(insert.many, tuple(chain.from_iterable(rows[start : start + sql.INSERT_ROWS])))
+    if whole < len(rows):
+        connection.executemany(insert.one, rows[whole:])
+
+
 def check_library(version: str) -> None:
     """Refuse a SQLite that can corrupt the file.
 
@@ -102,7 +126,9 @@ def open_writer(path: Path) -> Connection:
     in_effect = {
         "journal_mode": (connection.pragma("journal_mode", "wal"), "wal"),
         "synchronous": (_set(connection, "synchronous", _FULL_SYNC), _FULL_SYNC),
-        "foreign_keys": (_set(connection, "foreign_keys", 1), 1),
+        # Every row that refers to a task is written in the transaction that has seen the task, by the one writer
+        # there is: to look each up again costs a tenth of a task's life. `windlass check` looks.
+        "foreign_keys": (_set(connection, "foreign_keys", 0), 0),
         "mmap_size": (connection.pragma("mmap_size", 0), 0),
         "stable plans": (connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1), 1),
     }
@@ -111,7 +137,7 @@ def open_writer(path: Path) -> Connection:
             connection.close()
             raise StoreError(f"SQLite keeps {setting} at {value} for {path}; without {wanted} it is not safe to go on")
     connection.pragma("cache_size", -CACHE_KIB)
-    connection.wal_autocheckpoint(CHECKPOINT_PAGES)
+    connection.set_wal_hook(_checkpoint)
     return connection
 
 
@@ -121,6 +147,13 @@ def open_reader(path: Path) -> Connection:
     connection.wal_autocheckpoint(0)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
+
+
+def roll_back(path: Path) -> None:
+    """Undo what a crash has left of the first step, before the file had a log; SQLite does it for whoever may write."""
+    if path.with_name(f"{path.name}-journal").exists():
+        with closing(_connect(path, apsw.SQLITE_OPEN_READWRITE)) as connection:
+            connection.execute(sql.TABLES).fetchall()
 
 
 def sync_directory(path: Path) -> None:
@@ -137,6 +170,17 @@ def sync_directory(path: Path) -> None:
             os.close(directory)
     except OSError as error:
         raise StoreCorrupt(f"the directory {path} cannot be synced: {error.strerror}") from error
+
+
+def _checkpoint(connection: Connection, _database: str, pages: int) -> int:
+    """Move a log that has grown into the file, right after a commit; SQLite's own way of doing it hides I/O errors.
+
+    Without room or under another program's lock the log stays: a later commit tries again.
+    """
+    if pages >= CHECKPOINT_PAGES:
+        with suppress(apsw.FullError, apsw.BusyError, apsw.LockedError):
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    return apsw.SQLITE_OK
 
 
 def _connect(path: Path, flags: int) -> Connection:

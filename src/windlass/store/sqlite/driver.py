@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 Row = tuple[Any, ...]
 """A row as the driver gives it, or values as it takes them."""
+
+
+WalHook = Callable[["Connection", str, int], int]
+"""What runs after a commit to a log."""
 
 
 class Cursor(Protocol):
@@ -67,6 +71,10 @@ class Connection(Protocol):
 
     def wal_autocheckpoint(self, n: int, /) -> None:
         """Say after how many pages a commit checkpoints; 0: never."""
+        ...
+
+    def set_wal_hook(self, callable: WalHook | None, /) -> None:  # noqa: A002 the driver's name
+        """Have a function called after each commit, with the pages of the log; what it raises, the commit raises."""
         ...
 
     def wal_checkpoint(self, *, mode: int) -> Sequence[int]:

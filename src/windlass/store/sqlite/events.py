@@ -7,7 +7,7 @@ from functools import partial
 
 from windlass.core.task import Event
 from windlass.store.sqlite import statements as sql
-from windlass.store.sqlite.database import Database
+from windlass.store.sqlite.database import DatabaseAccess
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.rows import event_of
 
@@ -15,7 +15,7 @@ from windlass.store.sqlite.rows import event_of
 class SqliteEvents:
     """The Events port."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: DatabaseAccess) -> None:
         self._database = database
 
     async def history(self, number: int, *, after: int = 0, limit: int = 1_000) -> Sequence[Event]:

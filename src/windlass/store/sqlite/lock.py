@@ -39,12 +39,20 @@ class DirectoryLock:
                 f"data: {data} belongs to {who}, which is running: stop that one, or name another data directory",
                 pid=int(owner) if owner.isdigit() else None,
             ) from error
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         self._is_held = True
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise ConfigError(
+                f"data: {data} cannot be written to: {error.strerror}; make room, or name another data directory"
+            ) from error
 
     def release(self) -> None:
         """Let go of it. Idempotent."""
         if self._is_held:
             self._is_held = False
+            # RACE: a process being spawned just now has a copy of the file, which would keep the lock until its exec.
+            fcntl.flock(self._file, fcntl.LOCK_UN)
             os.close(self._file)

@@ -11,10 +11,10 @@ import msgspec
 from windlass.contracts.registry import ServerRow, WorkerRow
 from windlass.core.ids import ServerId
 from windlass.core.kind import Kind
-from windlass.store.instants import to_micros
+from windlass.store.instants import from_micros, to_micros
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import transaction
-from windlass.store.sqlite.database import Database
+from windlass.store.sqlite.database import DatabaseAccess
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.rows import blob_id, id_blob
 from windlass.wire.codec import decode_json, encode_json
@@ -23,13 +23,17 @@ from windlass.wire.codec import decode_json, encode_json
 class SqliteRegistry:
     """The Registry port."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: DatabaseAccess) -> None:
         self._database = database
 
     async def enroll(self, server: ServerRow) -> None:
         """Make `server` the owner."""
         values = (id_blob(server.id), server.host, server.pid, server.version, to_micros(server.started_at))
         await self._database.write(partial(_change, sql.ENROLL, values))
+
+    async def owner(self) -> ServerRow | None:
+        """Read which server owns the store's leases."""
+        return await self._database.read(_owner)
 
     async def beat(self, server: ServerId, *, now: datetime) -> bool:
         """Renew all leases of `server`; false when the store belongs to another. Sees that the file is still there."""
@@ -55,6 +59,16 @@ class SqliteRegistry:
     async def kinds(self) -> Sequence[Kind]:
         """Read all known kinds."""
         return await self._database.read(_kinds)
+
+
+def _owner(connection: Connection) -> ServerRow | None:
+    row = connection.execute(sql.OWNER).fetchone()
+    if row is None:
+        return None
+    server, host, pid, version, started_at = row
+    return ServerRow(
+        id=ServerId(blob_id(server)), host=host, pid=pid, version=version, started_at=from_micros(started_at)
+    )
 
 
 def _worker_values(worker: WorkerRow) -> Row:

@@ -41,6 +41,11 @@ def optional_micros(at: datetime | None) -> int | None:
     return None if at is None else to_micros(at)
 
 
+def instant(micros: int | None) -> datetime | None:
+    """Give the instant of some microseconds, if there are any."""
+    return None if micros is None else from_micros(micros)
+
+
 def json_text(value: Any) -> str | None:
     """Spell a value of ours as JSON, unless it is None."""
     return None if value is None else encode_view(value).decode()
@@ -101,10 +106,10 @@ def task_of(row: Row) -> Task:
         timeout_s=timeout_s,
         grace_s=grace_s,
         token=None if token is None else Token(token.hex()),
-        started_at=_instant(started_at),
-        finished_at=_instant(finished_at),
+        started_at=instant(started_at),
+        finished_at=instant(finished_at),
         run_s=run_s,
-        cancel_requested_at=_instant(cancel_requested_at),
+        cancel_requested_at=instant(cancel_requested_at),
         cancel_reason=cancel_reason,
         cancel_outcome=cancel_outcome,
         progress=None if progress is None else msgspec.convert(decode_json(progress), Progress),
@@ -113,8 +118,8 @@ def task_of(row: Row) -> Task:
     )
 
 
-ORDINAL = 36
-"""Where a row of the view of whole tasks counts the task's events."""
+ORDINAL, LANE, SIZE_BYTES, ENDING_BYTES = 36, 37, 39, 40
+"""Where a row of the view of whole tasks counts the task's events, and what its counters need."""
 
 _NEVER_RAN_NOR_NAMED = (0, 0, 0.0, None, None, None, None, None, None)
 """What the columns after the payload of a ready task hold in most of them."""
@@ -125,7 +130,7 @@ def started_task(row: Row, queue: str, kind: str, *, solo: bool, token: Token, a
     (number, priority, run_at, blob, attempt, charged, _, version, grace_s) = row[:9]
     (created_at, max_attempts, retry, recovery, timeout_s) = row[9:14]
     created = from_micros(created_at)
-    rest = row[15:]
+    rest = row[16:]
     return Task(
         number=number,
         id=blob_id(blob),
@@ -214,10 +219,6 @@ def event_of(row: Row) -> Event:
         token=None if token is None else Token(token.hex()),
         data=None if data is None else decode_json(data),
     )
-
-
-def _instant(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
 
 
 @lru_cache(maxsize=256)

@@ -5,12 +5,29 @@ Nothing here is put together at run time: a statement is a constant, and its val
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
+
+INSERT_ROWS: Final = 32
+"""How many rows an insert of many takes."""
+
+
+class Insert(NamedTuple):
+    """An insert of one row, and of `INSERT_ROWS`."""
+
+    one: str
+    many: str
+
+
+def _insert(into: str, values: str) -> Insert:
+    return Insert(f"{into} VALUES {values}", f"{into} VALUES {', '.join([values] * INSERT_ROWS)}")
+
 
 # ── transactions ───────────────────────────────────────────────────
 
 # Take the write lock now, so that no transaction that has read finds it cannot write.
 BEGIN: Final = "BEGIN IMMEDIATE"
+# See one moment of the file from the first read on.
+BEGIN_READING: Final = "BEGIN DEFERRED"
 # Make the transaction durable.
 COMMIT: Final = "COMMIT"
 # Undo the transaction.
@@ -26,10 +43,22 @@ CREATE TABLE IF NOT EXISTS migrations (
     checksum TEXT NOT NULL,
     applied_at INTEGER NOT NULL
 ) STRICT"""
+# Look for damage and broken constraints: the first hundred, or one row that says ok.
+CHECK_FILE: Final = "PRAGMA integrity_check(100)"
+# Look for damage alone.
+CHECK_QUICKLY: Final = "PRAGMA quick_check(1)"
+# Say when the store was made, and which event was the last.
+SEEN: Final = """
+SELECT (SELECT applied_at FROM migrations WHERE version = 1),
+    ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"""
+# Look for references that lead nowhere.
+CHECK_REFERENCES: Final = "PRAGMA foreign_key_check"
 # Name the tables, to tell an empty file and one of ours from somebody else's.
 TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
 # Read the steps taken.
 MIGRATIONS: Final = "SELECT version, checksum FROM migrations"
+# Read the number of the last step taken.
+SCHEMA_VERSION: Final = "SELECT ifnull(max(version), 0) FROM migrations"
 # Record a step.
 RECORD_MIGRATION: Final = """
 INSERT INTO migrations (version, name, checksum, applied_at)
@@ -38,40 +67,53 @@ VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000000 AS INTEGER))"""
 # ── submit ─────────────────────────────────────────────────────────
 
 # Read the last number and the last seq that were given out, also to rows that are gone.
-COUNTERS: Final = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('tasks', 'events')"
+GIVEN_OUT: Final = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('tasks', 'events')"
 # Read all lanes.
 LANES: Final = "SELECT lane, queue, kind FROM lanes"
 # Make a lane.
 INSERT_LANE: Final = "INSERT INTO lanes (lane, queue, kind) VALUES (?1, ?2, ?3)"
 # Find tasks by their ids; run for many ids at once, it gives rows for the known ones only.
 NUMBER_BY_ID: Final = "SELECT id, number FROM tasks WHERE id = ?1"
-# Find the task that has a key.
-NUMBER_BY_KEY: Final = "SELECT number FROM specs WHERE key = ?1 AND kind = ?2 AND ifnull(origin, '') = ?3"
+# Find tasks by their keys; run for many keys at once, it gives rows for the known ones only.
+NUMBER_BY_KEY: Final = """
+SELECT ?1, ?2, ?3, number FROM specs WHERE key = ?1 AND kind = ?2 AND ifnull(origin, '') = ?3"""
 # Store what changes of a new task.
-INSERT_TASK: Final = """
-INSERT INTO tasks (number, id, lane, state, ready, priority, run_at, grace_s)
-VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7)"""
+INSERT_TASK: Final = _insert(
+    "INSERT INTO tasks (number, id, lane, state, ready, priority, run_at, grace_s, size_bytes)",
+    "(?, ?, ?, 'queued', ?, ?, ?, ?, ?)",
+)
 # Store what a new task was submitted with.
-INSERT_SPEC: Final = """
+INSERT_SPEC: Final = _insert(
+    """
 INSERT INTO specs (number, kind, created_at, key, origin, fingerprint, name, description, tags, max_attempts, retry,
-    recovery, timeout_s, payload)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"""
+    recovery, timeout_s, payload)""",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
 # Append an event.
-INSERT_EVENT: Final = """
-INSERT INTO events (seq, number, ordinal, at, name, state, attempt, reason, token, data)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"""
+INSERT_EVENT: Final = _insert(
+    "INSERT INTO events (seq, number, ordinal, at, name, state, attempt, reason, token, data)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+# Find replays that are not past their time; run for many at once, it gives rows for the known ones only.
+KNOWN_REPLAY: Final = """
+SELECT ?1, fingerprint, answer FROM replays WHERE scope = ?2 AND key = ?3 AND until > ?4"""
+# Keep a replay; it takes the place of one past its time.
+KEEP_REPLAY: Final = """
+INSERT OR REPLACE INTO replays (scope, key, fingerprint, until, answer) VALUES (?1, ?2, ?3, ?4, ?5)"""
 
 # ── writes of attempts: guarded by number, state and token ─────────
 
 # Read what the events of attempts' writes need, each with its place among them; gives no row where the guard fails.
 ATTEMPTS: Final = """
-SELECT ?1, id, lane, attempt, ordinal FROM tasks
+SELECT ?1, id, lane, attempt, ordinal, size_bytes, ending_bytes FROM tasks
 WHERE number = ?2 AND state = 'running' AND token = ?3 AND (?4 IS NULL OR (cancel_requested_at IS NOT NULL) = ?4)"""
 # Settle an attempt; the decision holds only while a cancel request stands as it did when it was taken.
+# ?16: the size of the result or error that it leaves, or nothing when it leaves what was there.
 SETTLE: Final = """
 UPDATE tasks SET state = ?4, ready = ?5, held = ?6, solo = ?7, reason = ?8, run_at = ?9, charged = ?10, lost = ?11,
     interrupted = ?12, token = NULL, started_at = iif(?13 IS NULL, NULL, started_at), finished_at = ?13,
-    run_s = run_s + ?14, cancel_outcome = ?15, ordinal = ordinal + 1, version = version + 1
+    run_s = run_s + ?14, cancel_outcome = ?15, size_bytes = size_bytes + ifnull(?16 - ending_bytes, 0),
+    ending_bytes = ifnull(?16, ending_bytes), ordinal = ordinal + 1, version = version + 1
 WHERE number = ?1 AND state = 'running' AND token = ?2 AND (cancel_requested_at IS NOT NULL) = ?3"""
 # Keep the progress of an attempt.
 REPORT: Final = """
@@ -103,11 +145,69 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"""
 AMEND: Final = """
 UPDATE tasks SET state = ?3, ready = ?4, held = ?5, reason = ?6, run_at = ?7, charged = ?8, lost = ?9,
     interrupted = ?10, retries = retries + ?11, started_at = ?12, finished_at = ?13, grace_s = ?14,
-    cancel_requested_at = ?15, cancel_reason = ?16, cancel_outcome = ?17, progress = ?18, ordinal = ordinal + 1,
-    version = version + 1
+    cancel_requested_at = ?15, cancel_reason = ?16, cancel_outcome = ?17, progress = ?18,
+    size_bytes = size_bytes - iif(?11, ending_bytes, 0), ending_bytes = iif(?11, 0, ending_bytes),
+    ordinal = ordinal + 1, version = version + 1
 WHERE number = ?1 AND version = ?2"""
+# Store when and where an edited task runs.
+EDIT: Final = """
+UPDATE tasks SET lane = ?3, ready = ?4, priority = ?5, run_at = ?6, ordinal = ordinal + 1, version = version + 1
+WHERE number = ?1 AND version = ?2"""
+# Store the labels of an edited task.
+RELABEL: Final = "UPDATE specs SET name = ?2, description = ?3, tags = ?4 WHERE number = ?1"
 # Forget the result and the error of a task that is to run again.
 FORGET_ENDING: Final = "DELETE FROM endings WHERE number = ?1"
+
+# ── removal: of ended tasks, whose numbers come as a JSON array ────
+
+# Find what has ended first in a state, and before a time.
+ENDED_FIRST: Final = """
+SELECT finished_at, number, lane, state, size_bytes FROM tasks INDEXED BY ended_tasks
+WHERE state = ?1 AND finished_at < ?2
+ORDER BY finished_at, number LIMIT ?3"""
+# Leave tombstones.
+BURY: Final = """
+INSERT INTO tombstones (number, id, deleted_at)
+SELECT number, id, ?2 FROM tasks WHERE number IN (SELECT value FROM json_each(?1))"""
+# Remove events, files, checkpoints, endings and specs, and then the tasks themselves.
+REMOVE_EVENTS: Final = "DELETE FROM events WHERE number IN (SELECT value FROM json_each(?1))"
+REMOVE_FILES: Final = "DELETE FROM files WHERE number IN (SELECT value FROM json_each(?1))"
+REMOVE_CHECKPOINTS: Final = "DELETE FROM checkpoints WHERE number IN (SELECT value FROM json_each(?1))"
+REMOVE_ENDINGS: Final = "DELETE FROM endings WHERE number IN (SELECT value FROM json_each(?1))"
+REMOVE_SPECS: Final = "DELETE FROM specs WHERE number IN (SELECT value FROM json_each(?1))"
+REMOVE_TASKS: Final = "DELETE FROM tasks WHERE number IN (SELECT value FROM json_each(?1))"
+# Note that the files of deleted tasks are gone.
+SWEEP: Final = "UPDATE tombstones SET swept = 1 WHERE swept = 0 AND number IN (SELECT value FROM json_each(?1))"
+# Forget replays past their time, the oldest first.
+FORGET_REPLAYS: Final = """
+DELETE FROM replays WHERE one IN (SELECT one FROM replays WHERE until <= ?1 ORDER BY until LIMIT ?2)"""
+# Forget swept tombstones made before a time, the oldest first.
+FORGET_TOMBSTONES: Final = """
+DELETE FROM tombstones
+WHERE number IN (
+    SELECT number FROM tombstones INDEXED BY swept_tombstones
+    WHERE swept = 1 AND deleted_at < ?1
+    ORDER BY deleted_at, number LIMIT ?2)"""
+# Read a tombstone by the number of its task.
+TOMBSTONE_BY_NUMBER: Final = "SELECT number, id, deleted_at, swept FROM tombstones WHERE number = ?1"
+# Read a tombstone by the id of its task; the last one, should an id have come twice.
+TOMBSTONE_BY_ID: Final = """
+SELECT number, id, deleted_at, swept FROM tombstones WHERE id = ?1 ORDER BY number DESC LIMIT 1"""
+# Read tombstones of tasks whose files may still be there, rising.
+UNSWEPT: Final = """
+SELECT number, id, deleted_at, swept FROM tombstones INDEXED BY unswept_tombstones
+WHERE swept = 0 ORDER BY number LIMIT ?1"""
+
+# ── counters ───────────────────────────────────────────────────────
+
+# Add what a turn has changed to a counter.
+ADD_TO_COUNTER: Final = """
+INSERT INTO counters (lane, state, tasks, size_bytes) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (lane, state) DO UPDATE SET tasks = tasks + excluded.tasks, size_bytes = size_bytes + excluded.size_bytes"""
+# Read all counters that count something.
+COUNTS: Final = """
+SELECT queue, kind, state, tasks, size_bytes FROM counters CROSS JOIN lanes ON lanes.lane = counters.lane
+WHERE tasks <> 0"""
 
 # ── claim ──────────────────────────────────────────────────────────
 
@@ -131,11 +231,16 @@ WITH RECURSIVE busy (lane) AS (
     SELECT (SELECT lane FROM tasks INDEXED BY ready_tasks WHERE ready = 1 AND lane > busy.lane ORDER BY lane LIMIT 1)
     FROM busy WHERE busy.lane IS NOT NULL)
 SELECT lane FROM busy WHERE lane IS NOT NULL"""
-# Read some ready tasks of a lane, most urgent first, with their payloads.
+# Read some ready tasks of a lane, most urgent first: what is not known of every ready task, and their payloads.
 READY_TASKS: Final = """
-SELECT whole_tasks.*, specs.payload FROM whole_tasks CROSS JOIN specs ON specs.number = whole_tasks.number
-WHERE ready = 1 AND lane = ?1 AND solo = ?2
-ORDER BY priority DESC, run_at, whole_tasks.number LIMIT ?3 OFFSET ?4"""
+SELECT t.number, t.priority, t.run_at, t.id, t.attempt, t.charged, t.ordinal, t.version, t.grace_s,
+    s.created_at, s.max_attempts, s.retry, s.recovery, s.timeout_s, s.payload,
+    t.size_bytes, t.lost, t.interrupted, t.run_s, s.key, s.origin, s.fingerprint, s.name, s.description, s.tags
+FROM tasks AS t INDEXED BY ready_tasks CROSS JOIN specs AS s ON s.number = t.number
+WHERE t.ready = 1 AND t.lane = ?1 AND t.solo = ?2
+ORDER BY t.priority DESC, t.run_at, t.number LIMIT ?3 OFFSET ?4"""
+# Read the error of a task.
+ERROR: Final = "SELECT error FROM endings WHERE number = ?1"
 # Start a task.
 START: Final = """
 UPDATE tasks SET state = 'running', ready = 0, attempt = attempt + 1, charged = charged + 1, token = ?2,
@@ -150,36 +255,63 @@ TASK_BY_NUMBER: Final = "SELECT * FROM whole_tasks WHERE number = ?1"
 TASK_BY_ID: Final = "SELECT * FROM whole_tasks WHERE id = ?1"
 # Read the lowest and the highest number; nothing at all is the stretch from 1 to 0.
 SPAN: Final = "SELECT ifnull((SELECT min(number) FROM tasks), 1), ifnull((SELECT max(number) FROM tasks), 0)"
+# Whether a task matches a query, each part of which may be left out. The three reasons are those after which
+# `core.waiting` calls a task's time its retry.
+_MATCHES: Final = """
+    (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR key = ?4)
+    AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS tag WHERE tag.key = ?5 AND tag.value = ?6))
+    AND (?7 IS NULL OR state = 'queued' AND ?7 = CASE
+        WHEN held THEN 'hold'
+        WHEN ready THEN NULL
+        WHEN reason IN ('error', 'timed_out', 'lost') THEN 'retry'
+        ELSE 'until'
+    END)
+    AND (?8 IS NULL OR created_at > ?8) AND (?9 IS NULL OR created_at < ?9)
+    AND (?10 IS NULL OR finished_at > ?10) AND (?11 IS NULL OR finished_at < ?11)
+    AND (?12 IS NULL OR number = ?13 OR id = ?14 OR key = ?12 OR name >= ?12 AND name < ?15)
+"""
 # Read the tasks of a stretch of numbers that match, falling.
-PAGE_NEWEST: Final = """
-SELECT * FROM whole_tasks
-WHERE number BETWEEN ?1 AND ?2 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4)
-    AND (?5 IS NULL OR queue = ?5)
-    AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS tag WHERE tag.key = ?6 AND tag.value = ?7))
-ORDER BY number DESC LIMIT ?8"""
+PAGE_NEWEST: Final = f"""
+SELECT * FROM whole_tasks WHERE number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
 # Read the tasks of a stretch of numbers that match, rising.
-PAGE_OLDEST: Final = """
-SELECT * FROM whole_tasks
-WHERE number BETWEEN ?1 AND ?2 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4)
-    AND (?5 IS NULL OR queue = ?5)
-    AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS tag WHERE tag.key = ?6 AND tag.value = ?7))
-ORDER BY number LIMIT ?8"""
+PAGE_OLDEST: Final = f"""
+SELECT * FROM whole_tasks WHERE number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number LIMIT ?16"""  # noqa: S608 of constants alone, once
+_WITH_KEY: Final = "number IN (SELECT number FROM specs WHERE key = ?4)"
 # Read the tasks with a key that match, falling.
-PAGE_NEWEST_BY_KEY: Final = """
+PAGE_NEWEST_BY_KEY: Final = f"""
 SELECT * FROM whole_tasks
-WHERE number IN (SELECT number FROM specs WHERE key = ?9)
-    AND number BETWEEN ?1 AND ?2 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4)
-    AND (?5 IS NULL OR queue = ?5)
-    AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS tag WHERE tag.key = ?6 AND tag.value = ?7))
-ORDER BY number DESC LIMIT ?8"""
+WHERE {_WITH_KEY} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
 # Read the tasks with a key that match, rising.
-PAGE_OLDEST_BY_KEY: Final = """
+PAGE_OLDEST_BY_KEY: Final = f"""
 SELECT * FROM whole_tasks
-WHERE number IN (SELECT number FROM specs WHERE key = ?9)
-    AND number BETWEEN ?1 AND ?2 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR kind = ?4)
-    AND (?5 IS NULL OR queue = ?5)
-    AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS tag WHERE tag.key = ?6 AND tag.value = ?7))
-ORDER BY number LIMIT ?8"""
+WHERE {_WITH_KEY} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number LIMIT ?16"""  # noqa: S608 of constants alone, once
+_FOUND: Final = """number IN (
+        SELECT ?13 WHERE ?13 IS NOT NULL
+        UNION ALL SELECT number FROM tasks WHERE id = ?14
+        UNION ALL SELECT number FROM specs WHERE key = ?12
+        UNION ALL SELECT number FROM specs INDEXED BY specs_by_name WHERE name >= ?12 AND name < ?15)"""
+# Read the tasks that a search finds by its indexes and that match, falling.
+PAGE_NEWEST_FOUND: Final = f"""
+SELECT * FROM whole_tasks
+WHERE {_FOUND} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
+# Read the tasks that a search finds by its indexes and that match, rising.
+PAGE_OLDEST_FOUND: Final = f"""
+SELECT * FROM whole_tasks
+WHERE {_FOUND} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number LIMIT ?16"""  # noqa: S608 of constants alone, once
+# Whether a search would find more names than a page may examine.
+MANY_NAMES: Final = """
+SELECT 1 FROM specs INDEXED BY specs_by_name WHERE name >= ?1 AND name < ?2 LIMIT 1 OFFSET ?3"""
+# Read the tasks of a stretch of endings in a state that match, falling.
+PAGE_ENDED_LAST: Final = f"""
+SELECT * FROM whole_tasks
+WHERE state = ?1 AND finished_at BETWEEN ?19 AND ?17 AND (finished_at, number) < (?17, ?18)
+    AND (finished_at, number) >= (?19, ?20) AND {_MATCHES}
+ORDER BY finished_at DESC, number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
+# Find where a stretch of endings ends.
+LAST_EXAMINED: Final = """
+SELECT finished_at, number FROM tasks INDEXED BY ended_tasks
+WHERE state = ?1 AND finished_at >= ?2 AND finished_at <= ?3 AND (finished_at, number) < (?3, ?4)
+ORDER BY finished_at DESC, number DESC LIMIT 1 OFFSET ?5"""
 # Read running tasks, rising from above a number.
 RUNNING: Final = """
 SELECT * FROM whole_tasks
@@ -188,6 +320,14 @@ WHERE number IN (
     WHERE state = 'running' AND number > ?1
     ORDER BY number LIMIT ?2)
 ORDER BY number"""
+# Say when the task ended that is kept for longest; one step of the index for each state.
+OLDEST_END: Final = """
+SELECT min(finished_at) FROM (
+    SELECT (SELECT min(finished_at) FROM tasks WHERE state = 'succeeded' AND finished_at IS NOT NULL) AS finished_at
+    UNION ALL
+    SELECT (SELECT min(finished_at) FROM tasks WHERE state = 'failed' AND finished_at IS NOT NULL)
+    UNION ALL
+    SELECT (SELECT min(finished_at) FROM tasks WHERE state = 'cancelled' AND finished_at IS NOT NULL))"""
 # Read a payload.
 PAYLOAD: Final = "SELECT payload FROM specs WHERE number = ?1"
 # Read a result.
@@ -208,6 +348,8 @@ LOG: Final = "SELECT * FROM whole_events WHERE seq > ?1 ORDER BY seq LIMIT ?2"
 # Make a server the owner of all leases.
 ENROLL: Final = """
 INSERT OR REPLACE INTO owner (one, id, host, pid, version, started_at, beat_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?5)"""
+# Read the owner.
+OWNER: Final = "SELECT id, host, pid, version, started_at FROM owner"
 # Renew the owner's leases; changes nothing for any other server.
 BEAT: Final = "UPDATE owner SET beat_at = ?2 WHERE one = 1 AND id = ?1"
 # Write a worker process down.
@@ -222,3 +364,15 @@ KEEP_KIND: Final = "INSERT OR REPLACE INTO kinds (name, app, version, definition
 LAST_KIND: Final = "SELECT definition FROM kinds WHERE name = ?1 ORDER BY kept DESC LIMIT 1"
 # Read all kinds.
 KINDS: Final = "SELECT definition FROM kinds ORDER BY name, kept DESC"
+
+# ── keys ───────────────────────────────────────────────────────────
+
+# Keep a new key.
+ADD_KEY: Final = """
+INSERT INTO keys (id, name, digest, scopes, created_at, revoked_at, used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"""
+# Revoke a key; the first time stays.
+REVOKE_KEY: Final = "UPDATE keys SET revoked_at = ifnull(revoked_at, ?2) WHERE id = ?1"
+# Note when a key was used; never an earlier time than is known.
+TOUCH_KEY: Final = "UPDATE keys SET used_at = max(ifnull(used_at, ?2), ?2) WHERE id = ?1"
+# Read all keys.
+KEYS: Final = "SELECT id, name, digest, scopes, created_at, revoked_at, used_at FROM keys ORDER BY created_at, id"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import apsw
 
 from windlass.contracts.clock import Ids
+from windlass.contracts.store import StoreStatus
+from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import check_library
 from windlass.store.sqlite.database import Database
+from windlass.store.sqlite.driver import Connection
 from windlass.store.sqlite.events import SqliteEvents
+from windlass.store.sqlite.keys import SqliteKeys
 from windlass.store.sqlite.lock import DirectoryLock
 from windlass.store.sqlite.place import refuse_network
 from windlass.store.sqlite.registry import SqliteRegistry
@@ -27,8 +32,13 @@ class SqliteStore:
         self.tasks = SqliteTasks(database, ids)
         self.events = SqliteEvents(database)
         self.registry = SqliteRegistry(database)
+        self.keys = SqliteKeys(database)
         self._database = database
         self._lock = lock
+
+    async def status(self) -> StoreStatus:
+        """Say how the file and its log stand."""
+        return await self._database.read(partial(_status, self._database))
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go of the file and then of the directory. Idempotent."""
@@ -61,3 +71,17 @@ async def open_sqlite(data: Path, *, ids: Ids) -> SqliteStore:
             lock.release()
         raise
     return SqliteStore(database, lock, ids)
+
+
+def _status(database: Database, connection: Connection) -> StoreStatus:
+    (schema,) = connection.execute(sql.SCHEMA_VERSION).fetchall()[0]
+    log = database.path.with_name(f"{database.path.name}-wal")
+    return StoreStatus(
+        kind="sqlite",
+        place=str(database.path),
+        schema=schema,
+        library=f"SQLite {apsw.sqlite_lib_version()}",
+        size_bytes=database.path.stat().st_size,
+        log_bytes=log.stat().st_size if log.exists() else 0,
+        has_room=database.has_room,
+    )

@@ -5,35 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 from windlass.contracts.clock import Ids
-from windlass.contracts.tasks import TaskRef, Turn, Wanted, Write
-from windlass.core.query import Order, Page, TaskQuery
+from windlass.contracts.tasks import Count, TaskRef, Tombstone, Turn, Wanted, Write
+from windlass.core.query import Page, TaskQuery
 from windlass.core.task import FileRow, Task
-from windlass.store.pages import page_of, stretch
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.claim import Claimer, promote
 from windlass.store.sqlite.connections import transaction
-from windlass.store.sqlite.database import Database
+from windlass.store.sqlite.counters import read_counts
+from windlass.store.sqlite.database import DatabaseAccess
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.lanes import Lanes
+from windlass.store.sqlite.ledger import Ledger
+from windlass.store.sqlite.lists import read_page
+from windlass.store.sqlite.removal import read_tombstone, read_unswept
+from windlass.store.sqlite.reserve import ration
 from windlass.store.sqlite.rows import file_of, id_blob, task_of
 from windlass.store.sqlite.turn import TurnWriter
-
-_PAGES: Final = {
-    (Order.NEWEST, False): sql.PAGE_NEWEST,
-    (Order.OLDEST, False): sql.PAGE_OLDEST,
-    (Order.NEWEST, True): sql.PAGE_NEWEST_BY_KEY,
-    (Order.OLDEST, True): sql.PAGE_OLDEST_BY_KEY,
-}
-"""The statement for each order, without and with a key."""
 
 
 class SqliteTasks:
     """The Tasks port. `_lanes` and `_served` are touched on the writing thread only."""
 
-    def __init__(self, database: Database, ids: Ids) -> None:
+    def __init__(self, database: DatabaseAccess, ids: Ids) -> None:
         self._database = database
         self._ids = ids
         self._lanes = Lanes()
@@ -50,7 +45,7 @@ class SqliteTasks:
 
     async def page(self, query: TaskQuery) -> Page:
         """Read a page of tasks."""
-        return await self._database.read(partial(_page, query))
+        return await self._database.read(partial(read_page, query))
 
     async def running(self, *, after: int, limit: int) -> Sequence[Task]:
         """Read running tasks."""
@@ -68,24 +63,40 @@ class SqliteTasks:
         """Read a task's files."""
         return [file_of(row) for row in await self._database.read(partial(_all, sql.FILES, (number,)))]
 
+    async def tombstone(self, ref: TaskRef) -> Tombstone | None:
+        """Read what is left of a deleted task."""
+        return await self._database.read(partial(read_tombstone, ref))
+
+    async def unswept(self, *, limit: int) -> Sequence[Tombstone]:
+        """Read tombstones of tasks whose files may still be there."""
+        return await self._database.read(partial(read_unswept, limit))
+
+    async def counts(self) -> Sequence[Count]:
+        """Read the counters."""
+        return await self._database.read(read_counts)
+
     async def _blob(self, statement: str, number: int) -> bytes | None:
         row = await self._database.read(partial(_first, statement, (number,)))
         return None if row is None else row[0]
 
     def _turn(self, writes: Sequence[Write], wanted: Wanted, now: datetime, connection: Connection) -> Turn:
+        if self._database.has_room:
+            return self._whole_turn(writes, wanted, now, connection)
+        return ration(lambda kept, nothing: self._whole_turn(kept, nothing, now, connection), writes)
+
+    def _whole_turn(self, writes: Sequence[Write], wanted: Wanted, now: datetime, connection: Connection) -> Turn:
         try:
             with transaction(connection):
-                writer = TurnWriter(connection, self._lanes, now=now)
-                results = writer.apply(writes)
+                ledger = Ledger(connection, self._lanes, now=now)
+                results = TurnWriter(ledger).apply(writes)
                 next_due_at = promote(connection, now=now)
-                claimer = Claimer(connection, self._lanes, writer, ids=self._ids)
-                claimed, served = claimer.claim(wanted, now=now, served=self._served)
-                writer.append_events()
+                claimed, served = Claimer(ledger, ids=self._ids).claim(wanted, now=now, served=self._served)
+                ledger.close()
         except BaseException:
             self._lanes.forget()
             raise
         self._served = served
-        return Turn(results=results, claimed=claimed, events=writer.events, next_due_at=next_due_at)
+        return Turn(results=results, claimed=claimed, events=ledger.events, next_due_at=next_due_at)
 
 
 def _find(ref: TaskRef) -> tuple[str, Row]:
@@ -99,14 +110,3 @@ def _first(statement: str, values: Row, connection: Connection) -> Row | None:
 
 def _all(statement: str, values: Row, connection: Connection) -> Sequence[Row]:
     return connection.execute(statement, values).fetchall()
-
-
-def _page(query: TaskQuery, connection: Connection) -> Page:
-    low, high = connection.execute(sql.SPAN).fetchall()[0]
-    examined = stretch(query, low=low, high=high)
-    tag, value = query.tag or (None, None)
-    values: Row = (examined.low, examined.high, query.state, query.kind, query.queue, tag, value, query.limit + 1)
-    if query.key is not None:
-        values = (*values, query.key)
-    rows = _all(_PAGES[query.order, query.key is not None], values, connection)
-    return page_of([task_of(row) for row in rows], query, examined)

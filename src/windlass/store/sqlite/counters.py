@@ -1,0 +1,46 @@
+"""How many tasks of each lane are in each state, and their sizes: gathered over a turn, written once at its end.
+
+Counts no rows: a counter changes by what a write has done, in the transaction of that write.
+"""
+
+from __future__ import annotations
+
+from windlass.contracts.tasks import Count
+from windlass.core.state import State
+from windlass.store.sqlite import statements as sql
+from windlass.store.sqlite.driver import Connection
+
+
+class Counters:
+    """What one turn adds to and takes from the counters."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[tuple[int, str], int] = {}
+        self._sizes: dict[tuple[int, str], int] = {}
+
+    def add(self, lane: int, state: str, size: int) -> None:
+        """Count one task more, of `size` bytes."""
+        key = (lane, state)
+        self._tasks[key] = self._tasks.get(key, 0) + 1
+        self._sizes[key] = self._sizes.get(key, 0) + size
+
+    def drop(self, lane: int, state: str, size: int) -> None:
+        """Count one task less."""
+        key = (lane, state)
+        self._tasks[key] = self._tasks.get(key, 0) - 1
+        self._sizes[key] = self._sizes.get(key, 0) - size
+
+    def write(self, connection: Connection) -> None:
+        """Write down what has been gathered; the last thing a turn does with them."""
+        changes = [
+            (lane, state, tasks, self._sizes[lane, state])
+            for (lane, state), tasks in self._tasks.items()
+            if tasks or self._sizes[lane, state]
+        ]
+        connection.executemany(sql.ADD_TO_COUNTER, changes)
+
+
+def read_counts(connection: Connection) -> list[Count]:
+    """Read the counters, by queue, kind and state."""
+    rows = sorted(connection.execute(sql.COUNTS))
+    return [Count(queue, kind, State(state), tasks, size) for queue, kind, state, tasks, size in rows]

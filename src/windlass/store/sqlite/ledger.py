@@ -1,0 +1,106 @@
+"""What one turn gathers while it goes: new numbers, events, counters. Writes it down when told to.
+
+Numbers and seqs are given out here, from where the store's own counters stand: nobody else writes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from windlass.core.state import EventName, State
+from windlass.core.task import Event, Task
+from windlass.store.instants import to_micros
+from windlass.store.moves import Change
+from windlass.store.sqlite import statements as sql
+from windlass.store.sqlite.connections import insert_each
+from windlass.store.sqlite.counters import Counters
+from windlass.store.sqlite.driver import Connection
+from windlass.store.sqlite.lanes import Lanes
+from windlass.store.sqlite.rows import event_row
+
+
+class Ledger:
+    """One turn's book, on a transaction that is open. `now` is in microseconds."""
+
+    def __init__(self, connection: Connection, lanes: Lanes, *, now: datetime) -> None:
+        self.connection = connection
+        self.lanes = lanes
+        self.now = to_micros(now)
+        self.events: list[Event] = []
+        self.counters = Counters()
+        given: dict[str, int] = dict(connection.execute(sql.GIVEN_OUT))
+        self._number = given.get("tasks", 0)
+        self._seq = given.get("events", 0)
+        self._appended = 0
+        lanes.load(connection)
+
+    def next_number(self) -> int:
+        """Give out a number that no task has ever had."""
+        self._number += 1
+        return self._number
+
+    def next_seq(self) -> int:
+        """Give out the seq of the next event."""
+        self._seq += 1
+        return self._seq
+
+    def submitted(self, task: Task) -> None:
+        """Add the event of a new task."""
+        event = Event(
+            seq=self.next_seq(),
+            number=task.number,
+            task_id=task.id,
+            kind=task.kind,
+            ordinal=1,
+            at=task.created_at,
+            name=EventName.SUBMITTED,
+            state=State.QUEUED,
+            attempt=0,
+        )
+        self.events.append(event)
+
+    def started(self, task: Task, *, at: datetime, ordinal: int) -> None:
+        """Add the event of a claim, as the `ordinal`-th of its task."""
+        event = Event(
+            seq=self.next_seq(),
+            number=task.number,
+            task_id=task.id,
+            kind=task.kind,
+            ordinal=ordinal,
+            at=at,
+            name=EventName.STARTED,
+            state=State.RUNNING,
+            attempt=task.attempt,
+            token=task.token,
+        )
+        self.events.append(event)
+
+    def record(self, change: Change, *, ordinal: int) -> None:
+        """Add the event of a change, as the `ordinal`-th of its task."""
+        task = change.task
+        event = Event(
+            seq=self.next_seq(),
+            number=task.number,
+            task_id=task.id,
+            kind=task.kind,
+            ordinal=ordinal,
+            at=change.at,
+            name=change.event,
+            state=task.state,
+            attempt=task.attempt,
+            reason=change.reason,
+            token=change.token,
+            data=change.data,
+        )
+        self.events.append(event)
+
+    def append_events(self) -> None:
+        """Store the events gathered since the last time: before a deletion, which takes them away with their task."""
+        fresh = self.events[self._appended :] if self._appended else self.events
+        insert_each(self.connection, sql.INSERT_EVENT, [event_row(event) for event in fresh])
+        self._appended = len(self.events)
+
+    def close(self) -> None:
+        """Store all that is gathered; the last thing a turn does."""
+        self.append_events()
+        self.counters.write(self.connection)
