@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
 from windlass import __version__
-from windlass.config.schema import Settings
+from windlass.config.schema import FILES, Settings
 from windlass.contracts.store import Store
+from windlass.engine.access import KeyRing
 from windlass.engine.clock import SystemClock, SystemIds
 from windlass.engine.engine import Engine, EngineParts
 from windlass.errors import ConfigError
@@ -17,15 +20,13 @@ from windlass.http.server import HttpServer
 from windlass.link.workers import LocalWorkers
 from windlass.store.open import open_store
 
-FILES = "files"
-"""Under the data directory: one directory a task, for its result files."""
-
 
 class Assembled(msgspec.Struct, frozen=True):
     """A server put together, not yet started."""
 
     store: Store
     engine: Engine
+    access: KeyRing
     http: HttpServer
 
 
@@ -42,8 +43,40 @@ async def assemble(settings: Settings) -> Assembled:
     workers = LocalWorkers(settings, registry=store.registry, server=server)
     parts = EngineParts(store, workers, clock, ids, server, str(data / FILES))
     engine = Engine(settings, parts, version=__version__)
-    app = build_app(engine, clock=clock, body_bytes=settings.body_bytes, hosts=[settings.host, *settings.hosts])
-    return Assembled(store, engine, HttpServer(app))
+    access = KeyRing(store.keys, clock, is_off=settings.auth == "off")
+    try:
+        await access.load()
+    except BaseException:
+        await store.close()
+        raise
+    hosts = [settings.host, *settings.hosts]
+    app = build_app(
+        engine,
+        access,
+        clock=clock,
+        body_bytes=settings.body_bytes,
+        hosts=hosts,
+        dialects=settings.dialects,
+        cors_origins=settings.cors_origins,
+    )
+    http = HttpServer(app, connections=settings.connections, connections_per_address=settings.connections_per_address)
+    return Assembled(store, engine, access, http)
+
+
+@asynccontextmanager
+async def open_keys(settings: Settings) -> AsyncGenerator[KeyRing]:
+    """Open the keys of a store that no server has open.
+
+    Raises:
+        StoreError, ConfigError: the store cannot be opened, or a server has it.
+    """
+    store = await open_store(settings.database, data=data_directory(settings), ids=SystemIds())
+    try:
+        ring = KeyRing(store.keys, SystemClock())
+        await ring.load()
+        yield ring
+    finally:
+        await store.close()
 
 
 def data_directory(settings: Settings) -> Path:

@@ -79,6 +79,12 @@ class KeyConflict(ConflictError):
     code = "key_conflict"
 
 
+class IdempotencyMismatch(ConflictError):
+    """The Idempotency-Key was used for another request."""
+
+    code = "idempotency_mismatch"
+
+
 class LeaseLost(ConflictError):
     """The attempt no longer holds its task: its token is not the current one."""
 

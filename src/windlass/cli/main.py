@@ -53,6 +53,7 @@ _COMMANDS = (
         (
             "windlass submit build_report customer_id=7 month=2026-11 --wait",
             "windlass submit build_report - --key r-7 < payload.json",
+            "windlass submit --batch tasks.ndjson",
         ),
     ),
     _Command(
@@ -78,14 +79,87 @@ _COMMANDS = (
     ),
     _Command(
         "cancel",
-        "windlass.cli.tasks:cancel",
+        "windlass.cli.operations:cancel",
         "Cancel tasks; those that run are stopped.",
-        ('windlass cancel 17 --reason "wrong month" --grace 30s',),
+        (
+            'windlass cancel 17 --reason "wrong month" --grace 30s',
+            "windlass cancel --kind build_report --state queued --dry-run",
+        ),
     ),
-    _Command("retry", "windlass.cli.tasks:retry", "Queue ended tasks again.", ("windlass retry 17",)),
-    _Command("hold", "windlass.cli.tasks:hold", "Keep queued tasks from starting.", ("windlass hold 17",)),
-    _Command("release", "windlass.cli.tasks:release", "Let held tasks start.", ("windlass release 17",)),
+    _Command(
+        "retry",
+        "windlass.cli.operations:retry",
+        "Queue ended tasks again.",
+        ("windlass retry 17", "windlass retry --state failed --finished-after 2h"),
+    ),
+    _Command("hold", "windlass.cli.operations:hold", "Keep queued tasks from starting.", ("windlass hold 17",)),
+    _Command("release", "windlass.cli.operations:release", "Let held tasks start.", ("windlass release 17",)),
+    _Command(
+        "edit",
+        "windlass.cli.operations:edit",
+        "Change labels of tasks at any time; their priority, time or queue while they are queued.",
+        ("windlass edit 17 --priority 50 --delay 0",),
+    ),
+    _Command(
+        "delete",
+        "windlass.cli.operations:delete",
+        "Remove ended tasks and their files.",
+        ("windlass delete 17", "windlass delete --state succeeded --finished-before 30d"),
+    ),
+    _Command(
+        "stats",
+        "windlass.cli.tasks:stats",
+        "Count tasks by state and queue, and say what has happened in the last minutes.",
+        ("windlass stats", "windlass stats --json"),
+    ),
     _Command("kinds", "windlass.cli.tasks:kinds", "List the kinds that can be submitted.", ("windlass kinds",)),
+    _Command(
+        "check",
+        "windlass.cli.check:check",
+        "See whether a store is sound: every task, its history, the counters and the file itself.\n\n"
+        "Works on the data directory of a server that runs as well as of one that does not; changes nothing.",
+        ("windlass check", "windlass check --data /var/lib/windlass --json"),
+        _SERVER,
+    ),
+    _Command(
+        "key create",
+        "windlass.cli.keys:create",
+        "Make a key for the API and print it, this once.\n\n"
+        "As long as a server has no keys, programs on its own machine need none and\n"
+        "others do not get in; from the first key on everybody needs one. The scopes\n"
+        "are read, submit, operate and admin; each allows what those before it do.",
+        ("windlass key create laptop --scope admin", "(umask 077; windlass key create ci --scope submit > ci.key)"),
+        _SERVER,
+    ),
+    _Command("key list", "windlass.cli.keys:list_keys", "List the keys.", ("windlass key list",), _SERVER),
+    _Command(
+        "key revoke",
+        "windlass.cli.keys:revoke",
+        "Take a key out of use, at once and for good.",
+        ("windlass key revoke 5f0c1d2e3a4b5c6d",),
+        _SERVER,
+    ),
+    _Command(
+        "db status",
+        "windlass.cli.db:status",
+        "Say how the store of a data directory stands.",
+        ("windlass db status", "windlass db status --data /var/lib/windlass --json"),
+        _SERVER,
+    ),
+    _Command(
+        "db backup",
+        "windlass.cli.db:backup",
+        "Copy the store into a new file, beside a running server, and check the copy.",
+        ("windlass db backup /backup/windlass-2026-11-20.db --data /var/lib/windlass",),
+        _SERVER,
+    ),
+    _Command(
+        "db migrate",
+        "windlass.cli.db:migrate",
+        "Bring the store's schema up to date; a starting server does so by itself.",
+        ("windlass db migrate --dry-run", "windlass db migrate --data /var/lib/windlass"),
+        _SERVER,
+    ),
     _Command(
         "config show",
         "windlass.cli.config:show",
@@ -94,7 +168,11 @@ _COMMANDS = (
         _SERVER,
     ),
 )
-_FAMILIES = {"config": "Look at the settings."}
+_FAMILIES = {
+    "config": "Look at the settings.",
+    "db": "Look after the store of a data directory.",
+    "key": "Say who may use a server.",
+}
 """Commands that only hold others, with what `--help` says of them."""
 
 

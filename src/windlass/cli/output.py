@@ -16,7 +16,7 @@ import msgspec
 from windlass.cli.human import printable
 from windlass.client.errors import AccessDenied, ServerError, ServerUnreachable, TaskCancelled, TaskFailed, WaitTimeout
 from windlass.core.state import State
-from windlass.errors import InputError, NotFoundError, WindlassError
+from windlass.errors import InputError, NotFoundError, StoreCorrupt, WindlassError
 from windlass.wire.v1 import TaskView
 
 
@@ -32,6 +32,8 @@ class ExitCode(IntEnum):
     TIMED_OUT = 6
     CANCELLED = 7
     UNREACHABLE = 8
+    STORE = 74
+    """The store is damaged or cannot be read: a supervisor should not just start the server again."""
     INTERRUPTED = 130
 
 
@@ -49,6 +51,7 @@ _CODES: tuple[tuple[type[WindlassError], ExitCode], ...] = (
     (WaitTimeout, ExitCode.TIMED_OUT),
     (TaskCancelled, ExitCode.CANCELLED),
     (ServerUnreachable, ExitCode.UNREACHABLE),
+    (StoreCorrupt, ExitCode.STORE),
     (Interrupted, ExitCode.INTERRUPTED),
 )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -14,10 +16,13 @@ from cyclopts import Parameter
 
 from windlass import __version__
 from windlass.assembly import Assembled, assemble
+from windlass.cli.output import ExitCode
 from windlass.config.load import load_settings
 from windlass.config.schema import Settings
+from windlass.core.limits import FILES_BESIDES
 from windlass.engine.engine import Engine
 from windlass.errors import StoreCorrupt, WindlassError
+from windlass.http.access import is_loopback
 from windlass.http.server import bind
 from windlass.telemetry import log
 from windlass.telemetry import vocabulary as words
@@ -25,8 +30,8 @@ from windlass.telemetry import vocabulary as words
 _SAME_SIGNAL_S = 1.0
 """The same signal again within this time counts once: some supervisors deliver it twice."""
 _HTTP_GRACE_S = 2.0
-EXIT_DAMAGED = 74
-"""The store is damaged, or reading or writing it failed: a supervisor should not just start the server again."""
+_COLLECT_EVERY = 20_000
+"""Objects that may be made before the collector looks at the youngest: a few turns' worth, some MiB."""
 
 _log = log.get_logger()
 
@@ -59,9 +64,34 @@ def serve(
     _fill_standard_streams()
     settings = load_settings(flags)
     log.configure(level=settings.log_level, style=settings.log_format)
+    _allow_files(settings.connections)
+    _spare_the_collector()
     listener = bind(settings.host, settings.port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, listener))
+
+
+def _allow_files(connections: int) -> None:
+    """Let this process open a file for each connection besides its own, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_BESIDES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        advice = "raise ulimit -n, or lower connections"
+        _log.warning(words.FILES_SCARCE, allowed=allowed, wanted=wanted, meaning=advice)
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector pass over what the imports have made, and look for new garbage less often.
+
+    Source: measured; see docs/benchmarks.md. Hardly anything here is garbage that only the collector can find.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY)
 
 
 def _fill_standard_streams() -> None:
@@ -82,6 +112,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     serving = asyncio.create_task(http.serve(listener), name="windlass-http")
     where = _url_of(listener)
     _log.info(words.SERVER_LISTENING, url=where, docs=f"{where}/docs", version=__version__, data=settings.data)
+    _warn_of_strangers(assembled, listener)
     try:
         starting = asyncio.create_task(engine.start(), name="windlass-start")
         await _first(starting, signals.first, engine.failed, serving)
@@ -91,6 +122,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     finally:
         await http.stop(_HTTP_GRACE_S)
         await asyncio.wait([serving])
+        await assembled.access.close()
         await assembled.store.close()
         _log.info(words.SERVER_STOPPED)
 
@@ -100,6 +132,22 @@ def _url_of(listener: socket.socket) -> str:
     bound, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, str(bound))  # noqa: S104 read, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _warn_of_strangers(assembled: Assembled, listener: socket.socket) -> None:
+    """Say what others than programs on this machine may do, where they can reach the server and no key guards it."""
+    host = str(listener.getsockname()[0])
+    if is_loopback(host):
+        return
+    if assembled.access.is_open:
+        _log.warning(words.ACCESS_OFF, host=host, meaning='auth is "off": whoever reaches this address may do all')
+    elif not assembled.access.has_keys:
+        _log.warning(
+            words.ACCESS_NO_KEYS,
+            host=host,
+            meaning="other machines get nothing but health: make a key here with "
+            "`windlass key create NAME --scope admin`",
+        )
 
 
 async def _wind_down(
@@ -119,7 +167,7 @@ async def _wind_down(
     error = error or _failure_of(engine, serving)
     if error is not None:
         _log.error(words.SERVER_FAILED, error=error.detail if isinstance(error, WindlassError) else repr(error))
-        return EXIT_DAMAGED if isinstance(error, StoreCorrupt) else 1
+        return ExitCode.STORE if isinstance(error, StoreCorrupt) else 1
     return 0
 
 

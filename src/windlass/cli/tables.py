@@ -19,6 +19,7 @@ from windlass.core.history import Attempt
 from windlass.core.state import State
 from windlass.core.task import FileRow
 from windlass.wire.v1 import KindView, ProgressView, TaskView
+from windlass.wire.v1_many import StatsView
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,6 +111,36 @@ def print_task(task: TaskView, files: Sequence[FileRow], attempts: Sequence[Atte
             console.print(Text(title, style="dim"))
         for line in lines:
             console.print(Text(line))
+
+
+def print_stats(stats: StatsView) -> None:
+    """Print the counters: tables on a terminal, else a line of each queue with its tasks by state."""
+    if not is_terminal(sys.stdout):
+        for queue in stats.queues:
+            _write_fields(queue.name, *(getattr(queue.tasks, state) for state in State), queue.size_bytes)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = _table("QUEUE", *(state.upper() for state in State), "SIZE")
+    rates = _table("PER SECOND", "SUBMITTED", "STARTED", "SUCCEEDED", "FAILED", "CANCELLED")
+    for column in (*table.columns[1:], *rates.columns[1:]):
+        column.justify = "right"
+    table.columns[0].overflow = "fold"
+    for name, counts, size_bytes in (
+        *((queue.name, queue.tasks, queue.size_bytes) for queue in stats.queues),
+        ("all", stats.tasks, stats.size_bytes),
+    ):
+        numbers = (Text(f"{getattr(counts, state):,}", style=_STYLES[state]) for state in State)
+        table.add_row(Text(printable(name)), *numbers, Text(size(size_bytes)))
+    for window in stats.rates:
+        shown = (window.submitted, window.started, window.succeeded, window.failed, window.cancelled)
+        rates.add_row(f"last {span(window.window_s)}", *(f"{rate:,.2f}" for rate in shown))
+    console.print(table)
+    console.print(rates)
+    kept = "" if stats.store.size_bytes is None else f", {size(stats.store.size_bytes)}"
+    console.print(Text(f"windlass {stats.version}, up {span(stats.uptime_s)}; store {stats.store.kind}{kept}"))
 
 
 def state_of(task: TaskView) -> str:

@@ -1,4 +1,4 @@
-"""The commands about tasks: submit, list, show, wait, cancel, retry, hold, release, kinds.
+"""The commands that submit and look: submit, list, show, wait, kinds, stats.
 
 Each asks one server through the client and prints; errors pass through to `main`.
 """
@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 from msgspec import UNSET
 
 from windlass.cli.bars import task_bars
+from windlass.cli.filters import EVERYTHING, Which
 from windlass.cli.human import printable
 from windlass.cli.options import (
     COMMON,
@@ -25,6 +26,7 @@ from windlass.cli.options import (
     parse_pairs,
     parse_seconds,
     parse_wait,
+    read_lines,
 )
 from windlass.cli.output import (
     ExitCode,
@@ -32,16 +34,13 @@ from windlass.cli.output import (
     interruptible,
     is_terminal,
     note,
-    report,
     write,
     write_json,
 )
-from windlass.cli.tables import print_kinds, print_task, print_tasks, state_of
-from windlass.client.errors import AccessDenied, ServerUnreachable, WaitTimeout
+from windlass.cli.tables import print_kinds, print_stats, print_task, print_tasks, state_of
 from windlass.client.sync import Client
-from windlass.core.limits import DELAY_MAX_S, GRACE_MAX_S
-from windlass.core.state import State
-from windlass.errors import InputError, WindlassError
+from windlass.core.limits import DELAY_MAX_S
+from windlass.errors import InputError
 from windlass.wire.v1 import SubmitRequest, TaskView
 
 TaskArgument = Annotated[str, Parameter(help="A task's number or id.")]
@@ -83,17 +82,28 @@ class SubmitOptions:
 
 
 def submit(
-    kind: Annotated[str, Parameter(help="What to run; `windlass kinds` lists what there is.")],
+    kind: Annotated[str | None, Parameter(help="What to run; `windlass kinds` lists what there is.")] = None,
     /,
     *fields: Annotated[str, Parameter(help="The payload as name=value, or - to read a JSON object from stdin.")],
     stdin: Annotated[bool, Parameter(show=False, negative="")] = False,
     wait: Annotated[
         str | None, Parameter(metavar="[SECONDS]", help="Wait until the task has ended, and end as it did.")
     ] = None,
+    batch: Annotated[
+        str | None,
+        Parameter(metavar="FILE|-", help="Have many tasks done, all or none: a file with one JSON object a line."),
+    ] = None,
     options: SubmitOptions = SubmitOptions(),
     common: Common = COMMON,
 ) -> int:
-    """Have a task done and print its id."""
+    """Have a task done and print its id, or many."""
+    if batch is not None:
+        if kind or fields or stdin or wait or options != SubmitOptions():
+            detail = "the lines of the file say all about its tasks: give no kind, fields or options besides"
+            raise InputError(detail, code="two_payloads", pointer="--batch")
+        return _submit_batch(batch, common)
+    if kind is None:
+        raise InputError("name a kind: `windlass kinds` lists what there is", code="missing_field", pointer="KIND")
     if stdin and fields:
         raise InputError("give the payload as name=value or on stdin, not both", code="two_payloads")
     timeout = parse_wait(wait)
@@ -108,38 +118,31 @@ def submit(
         return _wait_for([str(task.number)], client=client, timeout=timeout, json=common.json)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class ListFilter:
-    """Which tasks to list: those that match all that is given."""
-
-    state: Annotated[State | None, Parameter(help="Where they stand.")] = None
-    kind: Annotated[str | None, Parameter(help="What they run.")] = None
-    queue: Annotated[str | None, Parameter(help="The queue they are in.")] = None
-    key: Annotated[str | None, Parameter(help="The key they were submitted with.")] = None
-    tag: Annotated[str | None, Parameter(metavar="NAME=VALUE", help="A tag they have.")] = None
-
-    def tasks(self, client: Client, *, limit: int | None) -> Iterator[TaskView]:
-        """Ask for them, newest first."""
-        tag = None if self.tag is None else next(iter(parse_pairs([self.tag], "--tag").items()))
-        return client.list(state=self.state, kind=self.kind, queue=self.queue, key=self.key, tag=tag, limit=limit)
+_ORDERS: Final[dict[str, Literal["-number", "number", "-finished_at"]]] = {
+    "newest": "-number",
+    "oldest": "number",
+    "ended": "-finished_at",
+}
 
 
 def list_tasks(
     *,
-    which: ListFilter = ListFilter(),
+    which: Which = EVERYTHING,
+    order: Annotated[
+        Literal["newest", "oldest", "ended"], Parameter(help="What comes first; ended needs an ended --state.")
+    ] = "newest",
     limit: Annotated[int, Parameter(help="How many at most.")] = 50,
     all_: Annotated[
         bool, Parameter(name="--all", negative="", show_default=False, help="All there are, whatever --limit says.")
     ] = False,
     common: Common = COMMON,
 ) -> int:
-    """List tasks, newest first."""
+    """List tasks, newest first unless told otherwise."""
     if limit < 1:
         raise InputError("must be at least 1", code="bad_limit", pointer="--limit")
     with common.client() as client:
         # One more than is shown, to know whether there is more.
-        tasks = which.tasks(client, limit=None if all_ else limit + 1)
+        tasks = client.list(**which.filters(), order=_ORDERS[order], limit=None if all_ else limit + 1)
         shown = tasks if all_ else islice(tasks, limit)
         if common.json:
             for task in shown:
@@ -173,30 +176,12 @@ def wait(
         return _wait_for(tasks, client=client, timeout=limit_s, json=common.json)
 
 
-def cancel(
-    *tasks: TaskArguments,
-    reason: Annotated[str | None, Parameter(help="Why, for those who look later.")] = None,
-    grace: Annotated[str | None, Parameter(help="What a running handler gets to clean up, for example 30s.")] = None,
-    common: Common = COMMON,
-) -> int:
-    """Cancel tasks; those that run are stopped."""
-    grace_s = None if grace is None else parse_seconds(grace, "--grace", max_s=GRACE_MAX_S)
-    return _each(tasks, lambda client, ref: client.cancel(ref, reason=reason, grace_s=grace_s), common=common)
-
-
-def retry(*tasks: TaskArguments, common: Common = COMMON) -> int:
-    """Queue ended tasks again."""
-    return _each(tasks, lambda client, ref: client.retry(ref), common=common)
-
-
-def hold(*tasks: TaskArguments, common: Common = COMMON) -> int:
-    """Keep queued tasks from starting."""
-    return _each(tasks, lambda client, ref: client.hold(ref), common=common)
-
-
-def release(*tasks: TaskArguments, common: Common = COMMON) -> int:
-    """Let held tasks start."""
-    return _each(tasks, lambda client, ref: client.release(ref), common=common)
+def stats(*, common: Common = COMMON) -> int:
+    """Count tasks by state and queue, and say what has happened in the last minutes."""
+    with common.client() as client:
+        found = client.stats()
+    write_json(found) if common.json else print_stats(found)
+    return ExitCode.OK
 
 
 def kinds(*, common: Common = COMMON) -> int:
@@ -208,6 +193,14 @@ def kinds(*, common: Common = COMMON) -> int:
             write_json(kind)
     else:
         print_kinds(found)
+    return ExitCode.OK
+
+
+def _submit_batch(source: str, common: Common) -> ExitCode:
+    lines = read_lines(source)
+    with common.client() as client:
+        for task in client.submit_lines(lines):
+            write_json(task) if common.json else write(task.id)
     return ExitCode.OK
 
 
@@ -234,19 +227,3 @@ def _print_end(task: TaskView, *, json: bool) -> None:
         write_json(task)
     else:
         note(f"task {task.number} {state_of(task)}" + (f": {printable(task.error.message)}" if task.error else ""))
-
-
-def _each(refs: Sequence[str], act: Callable[[Client, str], TaskView], *, common: Common) -> ExitCode:
-    """Do `act` to every task; what one of them refuses is said, and the others still get their turn."""
-    codes: list[ExitCode] = []
-    with common.client() as client:
-        for ref in refs:
-            try:
-                task = act(client, ref)
-            except (ServerUnreachable, AccessDenied, WaitTimeout):
-                raise
-            except WindlassError as error:
-                codes.append(report(error))
-            else:
-                write_json(task) if common.json else write(f"{task.number}\t{state_of(task)}")
-    return next((code for code in codes if code is not ExitCode.OK), ExitCode.OK)

@@ -19,17 +19,24 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from windlass.client.sync import Client, TaskHandle
-    from windlass.wire.v1 import RetryOptions, SubmitRequest, TaskView
+    from windlass.wire.v1 import EditRequest, RetryOptions, SubmitRequest, TaskView
+    from windlass.wire.v1_many import BulkRequest, BulkView, PlacedView, StatsView, TaskFilter
 
 __all__ = [
     "AccessDenied",
+    "BulkRequest",
+    "BulkView",
     "Client",
+    "EditRequest",
+    "PlacedView",
     "RetryOptions",
     "ServerError",
     "ServerUnreachable",
+    "StatsView",
     "SubmitRequest",
     "TaskCancelled",
     "TaskFailed",
+    "TaskFilter",
     "TaskHandle",
     "TaskView",
     "UnexpectedAnswer",
@@ -39,8 +46,14 @@ __all__ = [
 _HOMES = {
     "Client": "windlass.client.sync",
     "TaskHandle": "windlass.client.sync",
+    "BulkRequest": "windlass.wire.v1_many",
+    "BulkView": "windlass.wire.v1_many",
+    "EditRequest": "windlass.wire.v1",
+    "PlacedView": "windlass.wire.v1_many",
     "RetryOptions": "windlass.wire.v1",
+    "StatsView": "windlass.wire.v1_many",
     "SubmitRequest": "windlass.wire.v1",
+    "TaskFilter": "windlass.wire.v1_many",
     "TaskView": "windlass.wire.v1",
 }
 

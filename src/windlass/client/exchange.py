@@ -5,16 +5,19 @@ Pure: opens no connection, knows no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
+from msgspec.structs import replace
 
 from windlass.client.errors import AccessDenied, ServerError, UnexpectedAnswer
 from windlass.core.ids import parse_task_ref
 from windlass.errors import (
     ConflictError,
+    IdempotencyMismatch,
     IllegalTransition,
     InputError,
     KeyConflict,
@@ -29,13 +32,19 @@ from windlass.wire.codec import encode_json
 from windlass.wire.v1 import (
     AttemptList,
     CancelRequest,
+    EditRequest,
     FileList,
     HealthView,
+    KeyList,
+    KeyRequest,
+    KeyView,
     KindList,
+    NewKeyView,
     SubmitRequest,
     TaskList,
     TaskView,
 )
+from windlass.wire.v1_many import BulkRequest, BulkView, PlacedList, StatsView
 
 T = TypeVar("T")
 
@@ -48,8 +57,8 @@ _ECHO_CHARS = 64
 class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One HTTP request, and what its answer is read as. `path` is below the server's address, query included.
 
-    `wait_s`: for how long the server has been asked to hold the answer back. `statuses`: what is an answer, not an
-    error, besides 2xx.
+    `is_repeatable`: sent twice it does no more than once. `wait_s`: for how long the server has been asked to hold the
+    answer back. `statuses`: what is an answer, not an error, besides 2xx.
     """
 
     method: str
@@ -58,6 +67,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     body: bytes | None = None
     headers: Mapping[str, str] = {}
     wait_s: float = 0.0
+    is_repeatable: bool = False
     statuses: frozenset[int] = frozenset()
 
 
@@ -69,9 +79,21 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-def submit_task(request: SubmitRequest) -> Request[TaskView]:
+def submit_task(request: SubmitRequest, *, idempotency_key: str | None = None) -> Request[TaskView]:
     """Have a task done. What was left at its default is not sent, so that the server's own default holds."""
-    return _post("/v1/tasks", TaskView, {"payload": request.payload, **_set_fields(request)})
+    return _named(_post("/v1/tasks", TaskView, _submission(request)), idempotency_key)
+
+
+def spell_lines(requests: Iterable[SubmitRequest]) -> bytes:
+    """Spell tasks as the lines of a batch."""
+    return b"\n".join(encode_json(_submission(request)) for request in requests)
+
+
+def submit_lines(lines: bytes, *, idempotency_key: str | None = None) -> Request[PlacedList]:
+    """Have all tasks done that `lines` spell, one JSON object a line, or none."""
+    headers = {"Content-Type": "application/x-ndjson"}
+    request = Request(method="POST", path="/v1/tasks/batch", answer=PlacedList, body=lines, headers=headers)
+    return _named(request, idempotency_key)
 
 
 def get_task(ref: TaskRef, *, wait_s: float = 0.0, etag: str | None = None) -> Request[TaskView]:
@@ -79,6 +101,15 @@ def get_task(ref: TaskRef, *, wait_s: float = 0.0, etag: str | None = None) -> R
     query = {"wait": f"{wait_s:.3f}".rstrip("0").rstrip(".")} if wait_s else {}
     headers = {"If-None-Match": etag} if etag else {}
     return Request(method="GET", path=_path(ref, query=query), answer=TaskView, headers=headers, wait_s=wait_s)
+
+
+def spell_filters(filters: Mapping[str, Any]) -> dict[str, str | None]:
+    """Spell filters as parameters: a tag as name:value, an instant as RFC 3339 has it.
+
+    Raises:
+        InputError: an instant without its time zone.
+    """
+    return {name: _spell(name, value) for name, value in filters.items()}
 
 
 def list_tasks(filters: Mapping[str, str | None], *, limit: int, cursor: str | None = None) -> Request[TaskList]:
@@ -90,6 +121,21 @@ def list_tasks(filters: Mapping[str, str | None], *, limit: int, cursor: str | N
 def cancel_task(ref: TaskRef, request: CancelRequest) -> Request[TaskView]:
     """Cancel a queued task, or have a running one stopped."""
     return _post(_path(ref, "/cancel"), TaskView, _set_fields(request))
+
+
+def edit_task(ref: TaskRef, request: EditRequest) -> Request[TaskView]:
+    """Change what is set of a task."""
+    return replace(_post(_path(ref), TaskView, _set_fields(request)), method="PATCH")
+
+
+def delete_task(ref: TaskRef) -> Request[None]:
+    """Remove an ended task and its files."""
+    return Request(method="DELETE", path=_path(ref), answer=type(None))
+
+
+def bulk(request: BulkRequest) -> Request[BulkView]:
+    """Do one thing to all tasks that match a filter."""
+    return _post("/v1/bulk", BulkView, _set_fields(request))
 
 
 def act_on_task(ref: TaskRef, action: Literal["retry", "hold", "release"]) -> Request[TaskView]:
@@ -112,9 +158,29 @@ def fetch_file(ref: TaskRef, name: str) -> Request[bytes]:
     return Request(method="GET", path=_path(ref, f"/files/{quote(name, safe='/')}"), answer=bytes)
 
 
+def get_stats() -> Request[StatsView]:
+    """Read the server's counters."""
+    return Request(method="GET", path="/v1/stats", answer=StatsView)
+
+
 def list_kinds() -> Request[KindList]:
     """Read which kinds the server knows."""
     return Request(method="GET", path="/v1/kinds", answer=KindList)
+
+
+def list_keys() -> Request[KeyList]:
+    """Read which keys there are, revoked ones too."""
+    return Request(method="GET", path="/v1/keys", answer=KeyList)
+
+
+def create_key(request: KeyRequest) -> Request[NewKeyView]:
+    """Have a key made."""
+    return _post("/v1/keys", NewKeyView, {"name": request.name, "scopes": request.scopes})
+
+
+def revoke_key(key_id: str) -> Request[KeyView]:
+    """Have a key taken out of use."""
+    return Request(method="DELETE", path=f"/v1/keys/{quote(key_id, safe='')}", answer=KeyView)
 
 
 def get_health() -> Request[HealthView]:
@@ -132,7 +198,7 @@ def read_answer(request: Request[T], response: Response) -> T:
     if not (200 <= response.status < 300 or response.status in request.statuses):
         raise read_error(response)
     try:
-        return msgspec.json.decode(response.body, type=request.answer)
+        return msgspec.json.decode(b"null" if response.status == 204 else response.body, type=request.answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if response.status in request.statuses:
             raise read_error(response) from None
@@ -166,6 +232,7 @@ _BY_CODE: dict[str, type[WindlassError]] = {
     kind.code: kind
     for kind in (
         KeyConflict,
+        IdempotencyMismatch,
         IllegalTransition,
         NotFoundError,
         SaturatedError,
@@ -236,6 +303,32 @@ def _path(ref: TaskRef, below: str = "", *, query: Mapping[str, str] | None = No
 def _post(path: str, answer: type[T], document: Mapping[str, Any]) -> Request[T]:
     headers = {"Content-Type": "application/json"}
     return Request(method="POST", path=path, answer=answer, body=encode_json(document), headers=headers)
+
+
+def _spell(name: str, value: Any) -> str | None:
+    match value:
+        case datetime(tzinfo=None):
+            raise InputError("must say its time zone: datetime.now(UTC), for example", pointer=name)
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case (str(tag), str(text)):
+            return f"{tag}:{text}"
+        case _:
+            return value
+
+
+def _submission(request: SubmitRequest) -> dict[str, Any]:
+    return {"payload": request.payload, **_set_fields(request)}
+
+
+def _named(request: Request[T], idempotency_key: str | None) -> Request[T]:
+    """Give a request its name, by which the server knows it again. As a structured field has it: in quotes."""
+    if idempotency_key is None:
+        return request
+    if not (idempotency_key.isascii() and idempotency_key.isprintable()):
+        raise InputError("an idempotency key is printable ASCII", pointer="idempotency_key")
+    quoted = idempotency_key.replace("\\", "\\\\").replace('"', '\\"')
+    return replace(request, headers={**request.headers, "Idempotency-Key": f'"{quoted}"'}, is_repeatable=True)
 
 
 def _set_fields(record: msgspec.Struct) -> dict[str, Any]:

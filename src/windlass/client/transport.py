@@ -32,7 +32,7 @@ from windlass.errors import InputError
 # LIMIT: connections kept open; more threads than that open their own for one call each.
 _KEPT_CONNECTIONS = 32
 _CONNECT_S = 5.0
-# LIMIT: a server that has answered before may be restarting; reads bridge this much of it and no more.
+# LIMIT: a server that has answered before may be restarting; reads and submits bridge this much of it and no more.
 _AGAIN_AFTER_S = (0.1, 0.3, 1.0)
 _BRIEF = (NewConnectionError, ProtocolError)
 
@@ -43,7 +43,7 @@ class Transport:
     Concurrency: may be used from any thread.
     """
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, *, key: str | None = None, timeout_s: float) -> None:
         try:
             place = parse_url(url)
         except LocationParseError:
@@ -54,6 +54,7 @@ class Transport:
             )
         self.url = f"{place.scheme}://{place.netloc}{(place.path or '').rstrip('/')}"
         self._prefix = (place.path or "").rstrip("/")
+        self._headers = {"Accept": "application/json", **_authorization(key)}
         self._timeout_s = timeout_s
         self._was_reached = False
         self._pool = urllib3.connection_from_url(self.url, maxsize=_KEPT_CONNECTIONS, retries=False)
@@ -63,12 +64,13 @@ class Transport:
         self._pool.close()
 
     def send(self, request: Request[Any]) -> Response:
-        """Send `request` and read the whole response; a GET whose connection fails is sent again, briefly.
+        """Send `request` and read the whole response; one that may be repeated is sent again, briefly, when
+        its connection fails.
 
         Raises:
             ServerUnreachable: no answer came.
         """
-        delays = iter(_AGAIN_AFTER_S if request.method == "GET" else ())
+        delays = iter(_AGAIN_AFTER_S if request.method == "GET" or request.is_repeatable else ())
         while True:
             try:
                 answer = self._open(request, preload_content=True)
@@ -109,7 +111,7 @@ class Transport:
                 request.method,
                 self._prefix + request.path,
                 body=request.body,
-                headers={"Accept": "application/json", **request.headers},
+                headers={**self._headers, **request.headers},
                 timeout=timeout,
                 redirect=False,
                 retries=False,
@@ -143,6 +145,15 @@ class Transport:
                 "server got the request is not known",
                 was_sent=True,
             ) from error
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    # Whatever else it is, it must not end the header it goes into; what it is instead is not shown.
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise InputError("this is no key: one looks like wl_…, without spaces", code="bad_key", pointer="key")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _response(answer: urllib3.BaseHTTPResponse, body: bytes) -> Response:

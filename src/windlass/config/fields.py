@@ -81,8 +81,12 @@ def fields_of(section: type[msgspec.Struct]) -> Mapping[str, Field]:
 @cache
 def sections_of(section: type[msgspec.Struct]) -> Mapping[str, str]:
     """Give the sections below `section` by their dotted names, each with what it is about."""
-    shapes = {field.name: field.type for field in cast("inspect.StructType", inspect.type_info(section)).fields}
-    return {name: shape.cls.__doc__ or "" for name, shape in shapes.items() if isinstance(shape, inspect.StructType)}
+    found: dict[str, str] = {}
+    for field in cast("inspect.StructType", inspect.type_info(section)).fields:
+        if isinstance(field.type, inspect.StructType):
+            found[field.name] = field.type.cls.__doc__ or ""
+            found |= {f"{field.name}.{name}": meaning for name, meaning in sections_of(field.type.cls).items()}
+    return found
 
 
 def variable_of(name: str) -> str:
@@ -141,6 +145,8 @@ def _phrase(shape: inspect.Type) -> str:
             return f"one of {', '.join(str(word) for word in words)}"
         case inspect.StrType(min_length=least):
             return "text that is not empty" if least else "text"
+        case inspect.ListType(item_type=inspect.LiteralType(values=words)):
+            return f"a list out of {', '.join(str(word) for word in words)}"
         case inspect.ListType(item_type=item, min_length=least, max_length=most):
             count = "" if least is None or most is None else f"{least} to {most} "
             return f"a list of {count}" + _phrase(item).removeprefix("a ").replace("number", "numbers", 1)

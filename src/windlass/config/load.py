@@ -1,4 +1,4 @@
-"""Reads the settings: flags over `WINDLASS_*` over `.env` over `windlass.toml` over defaults.
+"""Reads the settings: flags over `WINDLASS_*` over `.env` over borrowed names over `windlass.toml` over defaults.
 
 The only reader of `os.environ`. Decides nothing about what the values mean.
 """
@@ -72,9 +72,9 @@ def load_with_origins(
         read_environ(os.environ if environ is None else environ),
         read_tree(flags, Source.FLAG),
     )
-    given: dict[str, Given] = {}
-    for reading in readings:
-        given |= reading.given
+    toml, env_file, environment, flagged = readings
+    given = toml.given | env_file.borrowed | environment.borrowed
+    given |= env_file.given | environment.given | flagged.given
     origins = {name: given[name].origin if name in given else _DEFAULT for name in fields_of(Settings)}
     values, misfits = _convert(given)
     settings = _build(values)

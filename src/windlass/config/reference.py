@@ -27,8 +27,9 @@ The first of these that has a value for a setting wins; a list replaces the whol
 1. Flags of `windlass serve` (`--port 9000`); not every setting has one, see `windlass serve --help`.
 2. Variables of the environment (`WINDLASS_PORT=9000`).
 3. `.env` in the present directory, with the same names.
-4. `windlass.toml` in the present directory.
-5. The default.
+4. Variables that other services read, in the environment or `.env` (below).
+5. `windlass.toml` in the present directory.
+6. The default.
 
 The server starts only when every setting is right. Otherwise it says all that is wrong at once, each with the setting,
 where the value came from, and what to do: names that no setting has, in any source; values of another type or outside
@@ -48,18 +49,30 @@ A variable is `WINDLASS_` and the name of the setting, with two underscores wher
 
 White space around a value or an item of a list does not count. An empty value (`WINDLASS_PORT=`) is refused for
 anything but a list: leave the variable out instead. Two variables that name the same setting (`WINDLASS_PORT` and
-`WINDLASS_port`) are refused. `WINDLASS_URL` is no setting: it tells commands such as `windlass list` where the server
-is.
+`WINDLASS_port`) are refused. `WINDLASS_URL`, `WINDLASS_KEY` and `WINDLASS_KEY_FILE` are no settings: they tell commands
+such as `windlass list` where the server is, and the key to it or the file that holds the key.
 
 **Kubernetes** gives every container variables for each Service of its namespace. Those of a Service called `windlass`
 begin with `WINDLASS_` too: `WINDLASS_SERVICE_HOST`, `WINDLASS_SERVICE_PORT…`, `WINDLASS_PORT=tcp://…`,
 `WINDLASS_PORT_8080_TCP…`; and so do those of a Service called `windlass-` and something. Such variables of the
 environment are passed over. `enableServiceLinks: false` in the pod's spec keeps them out altogether.
 
+## Variables of other services
+
+A deployment of one of the services whose contract a dialect serves may keep the variables it has. Every name of
+windlass's own wins over them. A value that cannot be used stops the start.
+
+| variable | setting |
+|---|---|
+| `HTTP_HOST`, `HTTP_PORT` | `host`, `port` |
+| `LOG_LEVEL` | `log_level`, in upper or lower case; `warn` is `warning` |
+| `APP_MODE` | `debug`: `log_level` is `debug` and `log_format` is `console`; `release`: the defaults |
+| `WORKERS`, `QUEUE_SIZE` | `dialects.enqueue.concurrency`, `dialects.enqueue.capacity` |
+
 ## .env
 
-Lines of the form `NAME=value`; `export NAME=value` and spaces around the `=` are fine. Names that do not begin with
-`WINDLASS_` are left alone.
+Lines of the form `NAME=value`; `export NAME=value` and spaces around the `=` are fine. Names that neither begin
+with `WINDLASS_` nor stand in the table above are left alone.
 
 - Of lines that name the same setting, the last counts.
 - `#` at the start of a line, or after white space behind a value, begins a comment: of `WINDLASS_DATA=a#b # mine` the
@@ -106,7 +119,7 @@ def _default(field: Field) -> str:
     if field.default == []:
         return "nothing"
     for size, unit in ((GIB, "GiB"), (MIB, "MiB")):
-        if field.name.endswith("_bytes") and field.default % size == 0:
+        if field.name.endswith("_bytes") and field.default and field.default % size == 0:
             return f"`{field.default}` ({field.default // size} {unit})"
     return f"`{spell(field.default)}`"
 

@@ -7,26 +7,33 @@ docs/settings.md say of it.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from windlass.core.limits import BLOCKED_KILL_S, BLOCKED_SUSPECT_S, FRAME_BYTES, GIB, MIB, TIMEOUT_MAX_S
+from windlass.config.dialects import Dialects, broken_rules
+from windlass.config.section import DAY_S, Duration, Seconds, Section, Slots, Text
+from windlass.core.limits import (
+    BLOCKED_KILL_S,
+    BLOCKED_SUSPECT_S,
+    CONNECTIONS,
+    CONNECTIONS_PER_ADDRESS,
+    FRAME_BYTES,
+    GIB,
+    MIB,
+)
+from windlass.core.queue import QueueDefaults
 from windlass.core.stop import StopTimes
 
-_DAY_S = 86_400
+FILES = "files"
+"""Under the data directory: one directory a task, for its result files."""
+
+_CENTURY_S = 100 * 366 * DAY_S
 _PIB = 1024 * 1024 * GIB
-
-Seconds = Annotated[float, Meta(gt=0, le=_DAY_S)]
-Duration = Annotated[float, Meta(ge=0, le=TIMEOUT_MAX_S)]
-Slots = Annotated[int, Meta(ge=1, le=10_000)]
-Text = Annotated[str, Meta(min_length=1)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A section of the tree."""
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class Workers(Section, frozen=True):
@@ -36,7 +43,7 @@ class Workers(Section, frozen=True):
     solo: Annotated[
         int, Meta(ge=1, le=256, description="Solo workers an app may have, each a process with one attempt.")
     ] = 16
-    builtin_slots: Annotated[Slots, Meta(description="Attempts at once in the worker of the built-in kinds.")] = 64
+    builtin_slots: Annotated[Slots, Meta(description="Attempts at once in the worker of the built-in kinds.")] = 256
     hello_s: Annotated[
         Seconds, Meta(description="Seconds in which an app must have said hello; else it is ended and tried again.")
     ] = 60.0
@@ -61,7 +68,7 @@ class Outbound(Section, frozen=True):
             description="Networks to allow, such as `127.0.0.0/8`. Metadata, multicast and unspecified addresses stay "
             "refused."
         ),
-    ] = []
+    ] = msgspec.field(default_factory=list[str])
 
 
 class Downloads(Section, frozen=True):
@@ -74,7 +81,7 @@ class Downloads(Section, frozen=True):
         int, Meta(ge=0, le=GIB, description="A transfer that stays slower for `low_speed_s` is given up and retried.")
     ] = 1024
     low_speed_s: Annotated[
-        float, Meta(ge=1, le=_DAY_S, description="Seconds that a transfer may stay below `low_speed_bytes_per_s`.")
+        float, Meta(ge=1, le=DAY_S, description="Seconds that a transfer may stay below `low_speed_bytes_per_s`.")
     ] = 30.0
     stall_s: Annotated[
         Seconds, Meta(description="A file that gets no byte for so many seconds over all its tries fails.")
@@ -98,6 +105,24 @@ class Simulate(Section, frozen=True):
     ] = None
 
 
+Kept = Annotated[float, Meta(ge=0, le=_CENTURY_S)] | None
+
+
+class Retention(Section, frozen=True):
+    """How long tasks are kept once they have ended, with their history and files; 0 or `none` keeps them for ever."""
+
+    succeeded_s: Annotated[Kept, Meta(description="Seconds to keep a task that has succeeded.")] = 7.0 * DAY_S
+    cancelled_s: Annotated[Kept, Meta(description="Seconds to keep a task that was cancelled.")] = 7.0 * DAY_S
+    failed_s: Annotated[Kept, Meta(description="Seconds to keep a task that has failed.")] = 30.0 * DAY_S
+    max_bytes: Annotated[
+        Annotated[int, Meta(ge=0, le=_PIB)] | None,
+        Meta(
+            description="Bytes that payloads, results and errors of ended tasks may take together; beyond, those that "
+            "ended first are removed, whatever their age."
+        ),
+    ] = None
+
+
 class WorkerSettings(Section, frozen=True):
     """What a worker is told of the settings; nothing secret."""
 
@@ -117,13 +142,36 @@ class Settings(Section, frozen=True):
             description="Names this server is called by, besides loopback's, `host` and its own address; a request "
             "with another `Host` is refused."
         ),
-    ] = []
+    ] = msgspec.field(default_factory=list[str])
+    auth: Annotated[
+        Literal["auto", "off"],
+        Meta(
+            description="`auto`: programs on this machine need no key until there is one, everybody else does. `off` "
+            "lets in everybody."
+        ),
+    ] = "auto"
+    cors_origins: Annotated[
+        list[str],
+        Meta(
+            description="Origins whose pages may call this server from a browser, such as `https://app.example.org`; "
+            "pages of this machine may call the dialects without."
+        ),
+    ] = msgspec.field(default_factory=list[str])
+    connections: Annotated[
+        int, Meta(ge=8, le=100_000, description="Connections at once; over it the one idle for longest is closed.")
+    ] = CONNECTIONS
+    connections_per_address: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Connections at once from one address; this machine's own are not counted."),
+    ] = CONNECTIONS_PER_ADDRESS
     data: Annotated[Text, Meta(description="Directory of the store and of result files.")] = "data"
     database: Annotated[
         Literal["sqlite", "memory"],
         Meta(description="`sqlite` is a file in the data directory; of `memory` nothing survives the process."),
     ] = "sqlite"
-    apps: Annotated[list[str], Meta(description="Apps to serve, as `MODULE:APP`, for example `tasks:app`.")] = []
+    apps: Annotated[list[str], Meta(description="Apps to serve, as `MODULE:APP`, for example `tasks:app`.")] = (
+        msgspec.field(default_factory=list[str])
+    )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines to log.")
     ] = "info"
@@ -148,6 +196,13 @@ class Settings(Section, frozen=True):
     outbound: Outbound = Outbound()
     downloads: Downloads = Downloads()
     simulate: Simulate = Simulate()
+    retention: Retention = Retention()
+    dialects: Dialects = Dialects()
+
+    @property
+    def queue_defaults(self) -> list[QueueDefaults]:
+        """What is set of queues; of one that is not here, nothing."""
+        return self.dialects.queues
 
     @property
     def stop_times(self) -> StopTimes:
@@ -188,3 +243,9 @@ def validate(settings: Settings) -> Iterator[BrokenRule]:
     durations = settings.simulate.duration_s or []
     if durations != sorted(durations):
         yield BrokenRule(("simulate.duration_s",), "the shorter end of the range must come first: swap the two")
+    for origin in settings.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            problem = f"{origin!r} is no origin: write scheme, host and port alone, for example https://app.example.org"
+            yield BrokenRule(("cors_origins",), problem)
+    for names, problem in broken_rules(settings.dialects):
+        yield BrokenRule(names, problem)

@@ -13,12 +13,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from windlass.config.borrowed import BORROWED, settings_of
 from windlass.config.env_file import parse_lines
 from windlass.config.fields import PREFIX, fields_of, sections_of, variable_of
 from windlass.config.schema import Settings
 
-_NOT_SETTINGS = frozenset({"WINDLASS_URL"})
+_NOT_SETTINGS = frozenset({"WINDLASS_URL", "WINDLASS_KEY", "WINDLASS_KEY_FILE"})
 """Names of ours that other programs read: the client's server address."""
+
+_SHORT = {"dialects": "dialects.enabled"}
+"""A value given to a section as a whole is meant for this setting in it."""
 
 # What Kubernetes puts into every container for a Service called `windlass`, or `windlass-` and something.
 # Source: the variables of Docker links, and {SERVICE}_SERVICE_HOST and _PORT; `enableServiceLinks: false` turns it off.
@@ -86,15 +90,19 @@ class Problem(NamedTuple):
 
 
 class Reading:
-    """What one source says."""
+    """What one source says. `borrowed`: what it says by names of other services, which every name of ours outranks."""
 
     def __init__(self) -> None:
         self.given: dict[str, Given] = {}
+        self.borrowed: dict[str, Given] = {}
         self.problems: list[Problem] = []
 
     def take(self, path: tuple[str, ...], value: object, origin: Origin) -> None:
         """Note the value if the setting exists; otherwise say which name was probably meant."""
         name = ".".join(path)
+        if name in _SHORT and not isinstance(value, dict):
+            name = _SHORT[name]
+            path = tuple(name.split("."))
         # A name may hold dots of its own (`"workers.solo" = 1`): that is another name than the path.
         is_path = name.count(".") == len(path) - 1
         if is_path and name in fields_of(Settings):
@@ -108,6 +116,14 @@ class Reading:
             near = _nearest(name, is_section=isinstance(value, dict))
             hint = f"did you mean {origin.spell(near)}?" if near else "leave it out"
             self.complain(name, origin, f"no setting has this name; {hint}")
+
+    def borrow(self, variable: str, value: str, origin: Origin) -> None:
+        """Note what a variable of other services gives."""
+        try:
+            for name, text in settings_of(variable, value).items():
+                self.borrowed[name] = Given(text, origin)
+        except ValueError as error:
+            self.problems.append(Problem("", str(origin), str(error)))
 
     def complain(self, name: str, origin: Origin, problem: str) -> None:
         """Note what is wrong."""
@@ -140,6 +156,9 @@ def read_toml(path: Path) -> Reading:
 def read_environ(environ: Mapping[str, str]) -> Reading:
     """Read the variables that are ours; those that Kubernetes makes of a Service's name are not."""
     reading = Reading()
+    for variable in BORROWED:
+        if variable in environ:
+            reading.borrow(variable, environ[variable], Origin(Source.ENVIRONMENT, variable))
     for variable in sorted(environ):
         value = environ[variable]
         if not _is_ours(variable) or _is_service_link(variable, value):
@@ -164,7 +183,14 @@ def read_env_file(path: Path) -> Reading:
     except ValueError as error:
         reading.problems.append(Problem("", path.name, f"is no UTF-8 text: {error}; save it as UTF-8"))
         return reading
-    for line in parse_lines(text):
+    lines = list(parse_lines(text))
+    for line in sorted((line for line in lines if line.name in BORROWED), key=lambda line: BORROWED.index(line.name)):
+        origin = Origin(Source.ENV_FILE, line.name, line.number)
+        if line.problem:
+            reading.problems.append(Problem("", str(origin), line.problem))
+        else:
+            reading.borrow(line.name, line.value, origin)
+    for line in lines:
         if not _is_ours(line.name):
             continue
         setting, origin = _path(line.name), Origin(Source.ENV_FILE, line.name, line.number)
@@ -204,7 +230,8 @@ def _is_service_link(variable: str, value: str) -> bool:
 
 
 def _path(variable: str) -> tuple[str, ...]:
-    return tuple(variable.removeprefix(PREFIX).lower().split("__"))
+    name = variable.removeprefix(PREFIX).lower()
+    return tuple(_SHORT[name].split(".") if name in _SHORT else name.split("__"))
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:

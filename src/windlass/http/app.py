@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Final
 
 from starlette.routing import Route as Path
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from windlass.config.dialects import Dialects
+from windlass.contracts.access import Access
 from windlass.contracts.clock import Clock
 from windlass.contracts.engine_api import EngineApi
+from windlass.core.access import AccessScope
 from windlass.errors import NotFoundError, WindlassError
+from windlass.http.access import caller_of
 from windlass.http.call import Call, Services
+from windlass.http.cors import Pages
 from windlass.http.docs import render_docs
 from windlass.http.middleware import SUBMIT_KEY, Admission, Envelope
 from windlass.http.openapi import build_openapi
 from windlass.http.reply import Reply
-from windlass.http.routes import ROUTES, AccessScope, NoQuery, Route
+from windlass.http.route import NoQuery, Route
+from windlass.http.routes import routes_for
 from windlass.wire.codec import encode_view
 
 
@@ -37,15 +44,34 @@ class HttpApp:
         self._services.stopping.set()
 
 
-def build_app(engine: EngineApi, *, clock: Clock, body_bytes: int, hosts: Sequence[str]) -> HttpApp:
+_NO_CHOICE: Final = Dialects()
+
+
+def build_app(
+    engine: EngineApi,
+    access: Access,
+    *,
+    clock: Clock,
+    body_bytes: int,
+    hosts: Sequence[str],
+    dialects: Dialects = _NO_CHOICE,
+    cors_origins: Sequence[str] = (),
+) -> HttpApp:
     """Put the app together. `hosts` are the names, besides loopback's and its address, this server is called by."""
-    document = build_openapi(ROUTES, version=version("windlass"))
-    services = Services(engine, clock, body_bytes=body_bytes, openapi=encode_view(document), docs=render_docs(document))
+    routes = routes_for(dialects)
+    document = build_openapi(routes, version=version("windlass"))
+    documents = encode_view(document), render_docs(document)
+    services = Services(engine, access, clock, body_bytes=body_bytes, dialects=dialects, documents=documents)
     by_path: dict[str, list[Route]] = {}
-    for route in ROUTES:
+    for route in routes:
         by_path.setdefault(route.path, []).append(route)
-    endpoints = {path: _PathEndpoint(routes, services) for path, routes in by_path.items()}
-    return HttpApp(Envelope(Admission(_Paths(endpoints), hosts), services), services)
+    endpoints: dict[str, _PathEndpoint] = {}
+    for path, here in by_path.items():
+        endpoints[path] = endpoint = _PathEndpoint(here, services)
+        if any(route.dialect is not None for route in here):
+            endpoints[path + "/"] = endpoint  # their clients write it either way
+    pages = Pages(routes, cors_origins)
+    return HttpApp(Envelope(Admission(_Paths(endpoints), hosts, pages), services), services)
 
 
 class _Paths:
@@ -72,10 +98,12 @@ class _PathEndpoint:
         self._allow = ", ".join(sorted({*self._by_method, "OPTIONS"}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request to the handler of its method.
+        """Hand the request to the handler of its method, if who sends it may do what the route is for.
+
+        The only way to a handler, so that no route can be without its check.
 
         Raises:
-            WindlassError: `method_not_allowed`, and whatever the handler raises.
+            WindlassError: `method_not_allowed`, what `Access.admit` raises, and whatever the handler raises.
         """
         route = self._by_method.get(scope["method"])
         if route is None:
@@ -83,6 +111,7 @@ class _PathEndpoint:
             return
         scope[SUBMIT_KEY] = route.scope is AccessScope.SUBMIT
         call = Call(self._services, scope, receive)
+        call.principal = self._services.access.admit(caller_of(call), route.scope)
         if route.query is NoQuery and scope["query_string"]:
             call.query(NoQuery)
         answer = await route.handler(call)

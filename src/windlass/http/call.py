@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.types import Receive, Scope
 
+from windlass.config.dialects import Dialects
+from windlass.contracts.access import Access
 from windlass.contracts.clock import Clock
 from windlass.contracts.engine_api import EngineApi
 from windlass.contracts.tasks import TaskRef
@@ -24,6 +26,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
 _JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
 
 
 class ClientGone(Exception):
@@ -34,27 +37,41 @@ class Services:
     """What handlers work with. One per app.
 
     `stopping` is set when the server stops: whoever waits answers with what there is. `openapi` and `docs` are
-    the two documents, ready to send.
+    the two documents, ready to send. `dialects` are the settings of those.
     """
 
-    def __init__(self, engine: EngineApi, clock: Clock, *, body_bytes: int, openapi: bytes, docs: bytes) -> None:
+    def __init__(
+        self,
+        engine: EngineApi,
+        access: Access,
+        clock: Clock,
+        *,
+        body_bytes: int,
+        dialects: Dialects,
+        documents: tuple[bytes, bytes],
+    ) -> None:
         self.engine = engine
+        self.access = access
         self.clock = clock
         self.body_bytes = body_bytes
-        self.openapi = openapi
-        self.docs = docs
+        self.dialects = dialects
+        self.openapi, self.docs = documents
         self.stopping = asyncio.Event()
 
 
 class Call:
-    """A request on its way through one handler."""
+    """A request on its way through one handler.
 
-    __slots__ = ("_headers", "_receive", "engine", "scope", "services")
+    `principal` is who sends it: the id of a key, `loopback` or `anonymous`; empty until that is known.
+    """
+
+    __slots__ = ("_headers", "_receive", "engine", "principal", "scope", "services")
 
     def __init__(self, services: Services, scope: Scope, receive: Receive) -> None:
         self.services = services
         self.engine = services.engine
         self.scope = scope
+        self.principal = ""
         self._receive = receive
         self._headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
@@ -118,36 +135,60 @@ class Call:
         """
         media = self.header(b"content-type")
         if media is not None or not may_be_empty:
-            _check_media(media)
-        coding = self.header(b"content-encoding")
-        if coding is not None and coding.strip().lower() != "identity":
-            raise WindlassError("send the body as it is, without Content-Encoding", code="unsupported_media_type")
-        raw = await self._read()
+            _check_media(media, _JSON)
+        raw = await self._read(self.services.body_bytes)
         if may_be_empty:
             if not raw:
                 return {}
-            _check_media(media)
+            _check_media(media, _JSON)
         return decode_strict(raw)
 
-    async def _read(self) -> bytes:
+    async def loose_json(self) -> Any:
+        """Read the body as JSON, whatever the request says that it is.
+
+        Raises:
+            InputError: it is no JSON.
+            WindlassError: it is too large, or encoded.
+        """
+        return decode_strict(await self._read(self.services.body_bytes))
+
+    async def batch(self, *, max_bytes: int) -> tuple[str, bytes]:
+        """Take in a body that is a JSON document or JSON line by line, unread, and say which.
+
+        Raises:
+            WindlassError: it is too large, or of a kind that is not read here.
+        """
+        media = _check_media(self.header(b"content-type"), _JSON, NDJSON)
+        return media, await self._read(max_bytes)
+
+    async def _read(self, limit: int) -> bytes:
         """Take in the body, counted by what it says of itself and by what comes.
 
         How long it may take is the connection's to watch.
         """
-        limit = self.services.body_bytes
+        coding = self.header(b"content-encoding")
+        if coding is not None and coding.strip().lower() != "identity":
+            raise WindlassError("send the body as it is, without Content-Encoding", code="unsupported_media_type")
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
-        body = b""
+            raise self._too_large(limit)
+        chunks: list[bytes] = []
+        size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            body = body + message.get("body", b"") if body else message.get("body", b"")
-            if len(body) > limit:
-                raise _too_large(limit)
+            chunk = message.get("body", b"")
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise self._too_large(limit)
             if not message.get("more_body", False):
-                return body
+                return chunk if len(chunks) == 1 else b"".join(chunks)
+
+    def _too_large(self, limit: int) -> WindlassError:
+        hint = " (the setting body_bytes)" if limit == self.services.body_bytes else ""
+        return WindlassError(f"a body may have {limit:,} bytes here{hint}", code="body_too_large")
 
     async def wait(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Wait for `work`; None when the server stops first. The body must have been read.
@@ -178,15 +219,15 @@ async def until_gone(receive: Receive) -> None:
         pass
 
 
-def _check_media(media: str | None) -> None:
+def _check_media(media: str | None, *known: str) -> str:
+    """Give the media type that a Content-Type names, if it is a known one in UTF-8."""
     name, *parameters = (media or "").split(";")
-    if name.strip().lower() != _JSON:
-        raise WindlassError(f"send JSON, with the header Content-Type: {_JSON}", code="unsupported_media_type")
+    name = name.strip().lower()
+    if name not in known:
+        wanted = " or ".join(known)
+        raise WindlassError(f"send JSON, with the header Content-Type: {wanted}", code="unsupported_media_type")
     for parameter in parameters:
         key, _, value = parameter.partition("=")
         if key.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
             raise WindlassError("send JSON as UTF-8: it has no other charset", code="unsupported_media_type")
-
-
-def _too_large(limit: int) -> WindlassError:
-    return WindlassError(f"a body may have {limit:,} bytes here (the setting body_bytes)", code="body_too_large")
+    return name

@@ -64,8 +64,8 @@ _PAGE: Final = """<!doctype html>
 <main>{body}
 <h2 id="shapes">shapes</h2>{shapes}
 <h2 id="problems">problems</h2>
-<p>Every error is <code>application/problem+json</code>. Its <code>code</code> never changes; its <code>type</code>
-leads here; its <code>request_id</code> finds it in the server's log.</p>
+<p>Every error is <code>application/problem+json</code>; that of a dialect is a sentence. Its <code>code</code> never
+changes; its <code>type</code> leads here; its <code>request_id</code> finds it in the server's log.</p>
 <div class="wide"><table><thead><tr><th>code</th><th>status</th><th>meaning</th></tr></thead>
 <tbody>{problems}</tbody></table></div>
 </main>
@@ -89,7 +89,7 @@ def _operation(document: Node, method: str, path: str, operation: Node) -> Itera
     yield "<dl>"
     problems: list[str] = []
     for status, response in operation["responses"].items():
-        if MEDIA_TYPE in response.get("content", {}):
+        if MEDIA_TYPE in response.get("content", {}) or _is_short(response):
             problems.append(f'<span title="{_text(response["description"])}">{_text(status)}</span>')
         else:
             yield f"<dt>{_text(status)}</dt><dd>{_prose(response['description'])}{_content(response)}</dd>"
@@ -179,6 +179,12 @@ def _kind(document: Node, schema: Node) -> str:
     )
     form = f" ({schema['format']})" if "format" in schema else ""
     return (schema.get("type") or "any JSON") + form + bounds
+
+
+def _is_short(response: Node) -> bool:
+    """Whether it is the sentence with which a dialect says what is wrong."""
+    contents = response.get("content", {}).values()
+    return any(content["schema"].get("$ref", "").endswith("/ShortError") for content in contents)
 
 
 def _content(response: Node) -> str:

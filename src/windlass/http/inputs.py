@@ -10,11 +10,12 @@ import re
 import types
 from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from windlass.core import limits
 from windlass.errors import InputError
 from windlass.wire.codec import echo, pointer_to
 from windlass.wire.v1 import NAME_RULE
@@ -58,6 +59,9 @@ def read_query(query: bytes, kind: type[S]) -> S:
         pointer = pointer_to("", name)
         if name in values:
             faults.append((pointer, "repeated_parameter", f"{echo(name)} may be given once"))
+        elif len(value.encode()) > limits.PARAMETER_BYTES:
+            rule = f"a parameter may have {limits.PARAMETER_BYTES:,} bytes"
+            faults.append((pointer, "string_too_long", rule))
         elif "\0" in value:
             faults.append((pointer, "invalid_text", "a parameter cannot hold the character NUL"))
         values[name] = value
@@ -153,7 +157,7 @@ def _explain(message: str, kind: Any, pointer: str, strict: bool) -> Fault:
         for name, index in _STEP.findall(path.group(1)):
             pointer = pointer_to(pointer, name or index)
     if message.startswith("Invalid enum value"):
-        words = [str(word.value) for member in _members(kind) if _is_enum(member) for word in member]
+        words = [str(word) for member in _members(kind) for word in _words(member)]
         return pointer, "invalid_value", f"must be one of {', '.join(words)}"
     if "matching regex" in message:
         return pointer, "invalid_value", f"must be {NAME_RULE}"
@@ -164,8 +168,11 @@ def _explain(message: str, kind: Any, pointer: str, strict: bool) -> Fault:
     return pointer, "invalid_value", f"{message}, not {_TYPES.sub(_name_types, got)}" if got and strict else message
 
 
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
+def _words(kind: Any) -> list[Any]:
+    """Give the words of which a value of `kind` is one; none where it is no such kind."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [word.value for word in kind]
+    return list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def _name_types(found: re.Match[str]) -> str:

@@ -16,7 +16,9 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from windlass.errors import NotFoundError, WindlassError
+from windlass.http.access import is_loopback_name
 from windlass.http.call import ClientGone, Services
+from windlass.http.cors import Pages
 from windlass.http.errors import answer_error
 from windlass.http.reply import Headers
 from windlass.telemetry.log import get_logger
@@ -32,6 +34,10 @@ _UNLESS_SAID_OTHERWISE: Final[Headers] = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
+DIALECT_KEY: Final = "windlass.is_dialect"
+"""Set in the scope of every request: whether a dialect's client sends it, which gets errors in its own form."""
+PAGE_KEY: Final = "windlass.page_headers"
+"""Set in the scope of a request that a page of a browser sends: what its answer carries for the browser."""
 SUBMIT_KEY: Final = "windlass.is_submit"
 """Set in the scope once a request is known to submit a task: its errors say whether the task may be stored."""
 
@@ -54,8 +60,10 @@ class Envelope:
         async def send_dressed(message: Message) -> None:
             nonlocal has_started
             if message["type"] == "http.response.start":
+                headers = [*message["headers"], *scope.get(PAGE_KEY, ())]
+                message["headers"] = dressed = _dress(headers, request_id)
+                check_headers(dressed)
                 has_started = True
-                message["headers"] = _dress(message["headers"], request_id)
             await send(message)
 
         try:
@@ -65,8 +73,13 @@ class Envelope:
         except Exception as error:
             if has_started:
                 raise  # too late for an answer: the server under us logs it and cuts the connection
-            is_submit = scope.get(SUBMIT_KEY, False)
-            answer = answer_error(error, self._services, request_id=request_id, is_submit=is_submit)
+            answer = answer_error(
+                error,
+                self._services,
+                request_id=request_id,
+                is_submit=scope.get(SUBMIT_KEY, False),
+                is_dialect=scope.get(DIALECT_KEY, False),
+            )
             if answer.status == 500:
                 get_logger().error(
                     REQUEST_FAILED,
@@ -88,21 +101,36 @@ def _dress(headers: Headers, request_id: str) -> Headers:
     ]
 
 
+_UNSAFE_VALUE = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
+_UNSAFE_NAME = re.compile(rb"[^a-z0-9-]")
+
+
+def check_headers(headers: Headers) -> None:
+    """See that no header can end before its end: the one way out for all of them.
+
+    Raises:
+        ValueError: shows the headers, for the log; the answer has not begun.
+    """
+    names, values = zip(*headers, strict=True)
+    if _UNSAFE_NAME.search(b"".join(names)) or _UNSAFE_VALUE.search(b"".join(values)):
+        raise ValueError(f"a header of the answer holds what would break it: {headers!r}")
+
+
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ORIGIN = re.compile(r"https?://(.{1,300})")
 _CHANGES_NOTHING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class Admission:
-    """Lets in who calls this server by a name of its own, and pages of this server alone where things change.
+    """Lets in who calls this server by a name of its own, and where things change only pages that may do so.
 
     A page of another site that has its name resolve to this machine, or that posts here without asking, is refused
     before its body is read.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], pages: Pages) -> None:
         self._app = app
+        self._pages = pages
         names = {_canonical(name.strip("[]")) for name in hosts}
         self._known = frozenset(names - {"0.0.0.0", "::"})  # noqa: S104  # names of no machine
 
@@ -113,14 +141,14 @@ class Admission:
             WindlassError: `bad_host`, `bad_origin`.
             NotFoundError: the path holds control characters.
         """
+        scope[DIALECT_KEY] = self._pages.is_dialect(scope["path"])
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._is_known(hosts[0], scope["server"]):
             raise WindlassError(
                 "this server is not called so: use its address, or add the name to the setting hosts (WINDLASS_HOSTS)",
                 code="bad_host",
             )
-        if scope["method"] not in _CHANGES_NOTHING:
-            _check_origin(scope, hosts[0])
+        self._check_page(scope, hosts[0])
         if _CONTROL.search(scope["path"]):
             raise NotFoundError("there is nothing under that path")
         await self._app(scope, receive, send)
@@ -129,18 +157,22 @@ class Admission:
         name = _host_name(host)
         if name is None:
             return False
-        if name in self._known or name == "localhost" or name.endswith(".localhost"):
-            return True
-        return _is_loopback(name) or (server is not None and name == _canonical(server[0]))
+        return name in self._known or is_loopback_name(name) or (server is not None and name == _canonical(server[0]))
 
-
-def _check_origin(scope: Scope, host: str) -> None:
-    for name, value in scope["headers"]:
-        if name != b"origin":
-            continue
-        found = _ORIGIN.fullmatch(value.decode("latin-1").lower())
-        if found is None or found.group(1) != host.lower():
-            raise WindlassError("a page of another origin may change nothing here", code="bad_origin")
+    def _check_page(self, scope: Scope, host: str) -> None:
+        """Look at the origin of a page that sends the request, if one does, and note what its answer carries."""
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        if not origins:
+            return
+        is_preflight = scope["method"] == "OPTIONS"
+        page = self._pages.judge(origins, host=host, is_dialect=scope[DIALECT_KEY], is_preflight=is_preflight)
+        scope[PAGE_KEY] = page.headers
+        if not page.may_change and scope["method"] not in _CHANGES_NOTHING:
+            raise WindlassError(
+                "a page of another origin may change nothing here; the setting cors_origins (WINDLASS_CORS_ORIGINS) "
+                "lets one in",
+                code="bad_origin",
+            )
 
 
 @lru_cache(maxsize=256)
@@ -159,11 +191,3 @@ def _canonical(name: str) -> str:
     except ValueError:
         return name
     return str(getattr(address, "ipv4_mapped", None) or address)
-
-
-@lru_cache(maxsize=256)
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

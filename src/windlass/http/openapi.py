@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
-from windlass.http.routes import NoQuery, Response, Route
-from windlass.wire.problems import MEDIA_TYPE, STATUSES, Problem
+from windlass.core.access import AccessScope
+from windlass.http.route import NoQuery, Response, Route
+from windlass.wire.problems import MEDIA_TYPE, STATUSES, Problem, ShortError
 
 Document = dict[str, Any]
 
@@ -19,11 +20,24 @@ _CONVERTER = re.compile(r"\{(\w+):\w+\}")
 _PATH_PARAMETERS: Final = {
     "id": "The task's id, or its number",
     "name": "The file's name, as the list of files has it",
+    "key_id": "The key's id, the part between its first two underscores",
 }
 _DESCRIPTION: Final = (
     "Takes long work, keeps it safely, runs it on a bounded pool of workers, and says at any moment how it stands. "
     "Instants are RFC 3339 in UTC; durations are seconds, on input also strings like `90s`, `5m`, `1h30m`."
 )
+
+_JSON: Final = "application/json"
+_LINES: Final = {"schema": {"type": "string", "description": "The same items, one JSON document a line"}}
+_TAGS: Final = {"/v1/tasks": "tasks", "/v1/bulk": "tasks", "/v1/keys": "keys"}
+_KEY: Final = "key"
+_KEY_SCHEME: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "wl_<id>_<secret>",
+    "description": "A key with the scope that the operation names, or a wider one: read, submit, operate, admin. "
+    "Programs on the server's own machine need none as long as there are no keys.",
+}
 
 
 def build_openapi(routes: Sequence[Route], *, version: str) -> Document:
@@ -39,7 +53,7 @@ def build_openapi(routes: Sequence[Route], *, version: str) -> Document:
         "openapi": "3.1.0",
         "info": {"title": "windlass", "version": version, "description": _DESCRIPTION},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": {_KEY: _KEY_SCHEME}},
     }
 
 
@@ -54,9 +68,18 @@ def plain_path(path: str) -> str:
 
 def _shapes(routes: Iterable[Route]) -> Iterable[Any]:
     yield Problem
+    if any(route.dialect is not None for route in routes):
+        yield ShortError
     for route in routes:
         yield from (shape for shape in (route.request, route.query) if shape is not None)
-        yield from (response.shape for response in route.responses.values() if response.shape not in (None, str))
+        shapes = (_item(response.shape) or response.shape for response in route.responses.values())
+        yield from (shape for shape in shapes if shape not in (None, str))
+
+
+def _item(shape: Any) -> Any:
+    """Give what a list is of; None where the shape is no list."""
+    items = get_args(shape)
+    return items[0] if items else None
 
 
 def _schemas(routes: Sequence[Route]) -> Document:
@@ -70,27 +93,29 @@ def _operation(route: Route, schemas: Mapping[str, Any]) -> Document:
         "summary": route.summary,
         "tags": [_tag(route)],
         "x-scope": route.scope.value,
+        "security": [] if route.scope is AccessScope.PUBLIC else [{_KEY: [route.scope.value]}],
         "parameters": [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)],
         "responses": {
             **{str(status): _response(response) for status, response in route.responses.items()},
-            **{str(status): _problem(status) for status in _problem_statuses(route)},
+            **{str(status): _problem(status, route) for status in _problem_statuses(route)},
         },
     }
     if route.request is not None:
         content: Document = {"schema": {"$ref": _REF.format(name=route.request.__name__)}}
         if route.examples:
             content["examples"] = {name: {"value": value} for name, value in route.examples.items()}
-        operation["requestBody"] = {"required": not route.may_be_empty, "content": {"application/json": content}}
+        bodies = {media: content if media == _JSON else _LINES for media in route.media}
+        operation["requestBody"] = {"required": not route.may_be_empty, "content": bodies}
     return operation
 
 
 def _tag(route: Route) -> str:
-    return "tasks" if route.path.startswith("/v1/tasks") else "system"
+    return route.dialect or next((tag for path, tag in _TAGS.items() if route.path.startswith(path)), "system")
 
 
 def _path_parameters(route: Route) -> Iterable[Document]:
     for name in re.findall(r"\{(\w+)", route.path):
-        description = _PATH_PARAMETERS[name]
+        description = _PATH_PARAMETERS[name] if route.dialect is None else "The task's id, as it was given"
         yield {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
 
 
@@ -125,24 +150,33 @@ def _schema(response: Response) -> Document:
         return {}
     if response.shape is str:
         return {"type": "string"}
+    if (item := _item(response.shape)) is not None:
+        return {"type": "array", "items": {"$ref": _REF.format(name=item.__name__)}}
     return {} if response.shape is None else {"$ref": _REF.format(name=response.shape.__name__)}
 
 
 def _problem_statuses(route: Route) -> list[int]:
     """Say which errors follow from what a route takes, besides those that only it has."""
     statuses = {421, 500, *route.problems}
-    if route.method not in ("GET", "HEAD"):
-        statuses.add(403)
+    if route.scope is not AccessScope.PUBLIC:
+        statuses |= {401, 403, 429}
     if route.request is not None:
         statuses |= {400, 408, 413, 415, 422}
     if route.query is not None:
         statuses.add(422)
     if "{" in route.path:
         statuses.add(404)
+    if route.path.startswith("/v1/tasks/{id}"):
+        statuses.add(410)
+    if route.dialect is not None:
+        statuses -= {410, 422}  # to its clients these are 404 and 400
     return sorted(statuses - route.responses.keys())
 
 
-def _problem(status: int) -> Document:
+def _problem(status: int, route: Route) -> Document:
+    if route.dialect is not None:
+        description = f"{HTTPStatus(status).phrase}: a sentence that says what is wrong"
+        return {"description": description, "content": {_JSON: {"schema": {"$ref": _REF.format(name="ShortError")}}}}
     codes = [f"`{code}`" for code, (known, _) in STATUSES.items() if known == status]
     description = f"{HTTPStatus(status).phrase}: {', '.join(codes)}"
     return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}}}

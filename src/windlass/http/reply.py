@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from windlass.http.call import until_gone
 from windlass.wire.codec import encode_view
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,6 +43,37 @@ class Reply:
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         body = b"" if scope["method"] == "HEAD" else self.body
         await send({"type": "http.response.body", "body": body})
+
+
+class StreamReply:
+    """An answer of JSON whose body is made while it is sent, piece by piece, as fast as the client takes it."""
+
+    def __init__(self, status: int, pieces: AsyncIterator[bytes]) -> None:
+        self._status = status
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, /) -> None:
+        """Send it until it is through or the client leaves; of a HEAD, everything but the body.
+
+        Raises:
+            Whatever making the body raises: before the first piece it can still be answered, later the connection is
+            cut, so that nobody takes a part for the whole.
+        """
+        piece: bytes | None = await anext(self._pieces)
+        await send({"type": "http.response.start", "status": self._status, "headers": [_JSON]})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        gone = asyncio.create_task(until_gone(receive))
+        try:
+            while piece is not None and not gone.done():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # A quick store and a quick reader would let nobody else on the loop, nor the end of the client be seen.
+                await asyncio.sleep(0)
+                piece = await anext(self._pieces, None)
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
 
 
 def json_reply(status: int, view: Any, headers: Headers | None = None) -> Reply:

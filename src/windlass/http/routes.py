@@ -5,80 +5,36 @@ Routing, the OpenAPI document, its page and the tests' walk all come from here. 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 
+from windlass.config.dialects import Dialects
 from windlass.core import limits
-from windlass.http.call import Call
+from windlass.core.access import AccessScope
+from windlass.http.call import NDJSON, Call
+from windlass.http.dialects import DIALECTS
 from windlass.http.reply import Answer
-from windlass.http.v1 import files, system, tasks
+from windlass.http.route import Header, Response, Route
+from windlass.http.v1 import batch, bulk, files, keys, lists, stats, system, tasks
 from windlass.wire.v1 import (
     AttemptList,
     CancelRequest,
+    EditRequest,
     EmptyRequest,
     FileList,
     HealthView,
+    KeyList,
+    KeyRequest,
+    KeyView,
     KindList,
+    NewKeyView,
     SubmitRequest,
     TaskList,
     TaskView,
 )
-
-
-class AccessScope(StrEnum):
-    """What a caller must be allowed to do."""
-
-    PUBLIC = "public"
-    READ = "read"
-    SUBMIT = "submit"
-    OPERATE = "operate"
-    ADMIN = "admin"
-
-
-class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No parameters."""
-
-
-class Header(msgspec.Struct, frozen=True):
-    """A request header that a route heeds."""
-
-    name: str
-    summary: str
-    example: str
-
-
-class Response(msgspec.Struct, frozen=True):
-    """An answer of a route: JSON of `shape`, any JSON where that is None, or something of another `media` type."""
-
-    summary: str
-    shape: Any = None
-    media: str = "application/json"
-
-
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path.
-
-    `request`: the shape of its body; `may_be_empty`: which may be left out. `query`: the shape of its parameters,
-    None where any are passed over. `problems`: statuses of errors besides those that follow from the rest.
-    `examples`: bodies by name.
-    """
-
-    method: str
-    path: str
-    scope: AccessScope
-    summary: str
-    handler: Callable[[Call], Awaitable[Answer]]
-    responses: Mapping[int, Response]
-    request: type[msgspec.Struct] | None = None
-    may_be_empty: bool = False
-    query: type[msgspec.Struct] | None = NoQuery
-    headers: tuple[Header, ...] = ()
-    problems: tuple[int, ...] = ()
-    examples: Mapping[str, Any] = {}
-
+from windlass.wire.v1_many import BatchRequest, BulkRequest, BulkView, PlacedList, StatsView
 
 _SUBMIT_EXAMPLES: Final = {
     "simulate": {"kind": "simulate", "payload": {"duration_s": 5}},
@@ -98,7 +54,21 @@ _SUBMIT_EXAMPLES: Final = {
         "max_attempts": 3,
     },
 }
+_BATCH_EXAMPLES: Final = {
+    "two": {"tasks": [{"kind": "simulate", "payload": {"duration_s": 5}}, {"kind": "simulate", "priority": 10}]}
+}
+_BULK_EXAMPLES: Final = {
+    "count": {"action": "cancel", "filter": {"kind": "simulate", "state": "queued"}, "dry_run": True},
+    "clear": {"action": "delete", "filter": {"state": "succeeded", "finished_before": "2026-11-01T00:00:00Z"}},
+    "all": {"action": "retry", "all": True, "limit": 100},
+}
 _PREFER = Header("Prefer", f"How long to wait for the task's end, {limits.WAIT_MAX_S:g} s at most", "wait=30")
+_IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "Your name for this request: sent again within 24 h it stores nothing more and gets the same answer, with "
+    "`Idempotency-Replayed: true`. With `Prefer: wait` it waits for the task of that time",
+    '"8e03978e-40d5"',
+)
 _IF_NONE_MATCH = Header("If-None-Match", "The ETag the client has; 304 while it still holds", 'W/"4"')
 _RANGE = Header("Range", "One range of bytes; several are answered with the whole file", "bytes=0-1023")
 _IF_RANGE = Header("If-Range", "The ETag the range belongs to; the whole file where it does not hold", '"400-1-2"')
@@ -112,7 +82,7 @@ TASK_ROUTES: Final = (
         summary="Submit a task; acknowledged once it is on disk",
         handler=tasks.submit,
         request=SubmitRequest,
-        headers=(_PREFER,),
+        headers=(_PREFER, _IDEMPOTENCY_KEY),
         responses={
             202: Response("Stored; `Location` names it", TaskView),
             200: Response("It has ended in the time given to it, or the key met the same task again", TaskView),
@@ -121,13 +91,26 @@ TASK_ROUTES: Final = (
         examples=_SUBMIT_EXAMPLES,
     ),
     Route(
+        method="POST",
+        path="/v1/tasks/batch",
+        scope=AccessScope.SUBMIT,
+        summary=f"Submit up to {limits.BATCH_TASKS:,} tasks at once: all of them are stored, or none",
+        handler=batch.submit_batch,
+        request=BatchRequest,
+        media=("application/json", NDJSON),
+        headers=(_IDEMPOTENCY_KEY,),
+        responses={202: Response("All stored, or met by their keys, in this order", PlacedList)},
+        problems=(409, 503, 507),
+        examples=_BATCH_EXAMPLES,
+    ),
+    Route(
         method="GET",
         path="/v1/tasks",
         scope=AccessScope.READ,
         summary="List tasks, page by page; a page may be short and still have a next one",
-        handler=tasks.page,
-        query=tasks.ListQuery,
-        responses={200: Response("A page, without payloads and results", TaskList)},
+        handler=lists.page,
+        query=lists.ListQuery,
+        responses={200: Response("A page, without payloads and results; `Link` names the next one", TaskList)},
     ),
     Route(
         method="GET",
@@ -141,6 +124,26 @@ TASK_ROUTES: Final = (
             200: Response("The task; its ETag is its version", TaskView),
             304: Response("Not changed", None, ""),
         },
+    ),
+    Route(
+        method="PATCH",
+        path=_TASK,
+        scope=AccessScope.OPERATE,
+        summary="Change labels of a task at any time; its priority, time or queue while it is queued",
+        handler=tasks.edit,
+        request=EditRequest,
+        responses={200: Response("The task as it stands now", TaskView)},
+        problems=(409, 503, 507),
+        examples={"sooner": {"priority": 50, "delay": 0}, "rename": {"name": "November", "description": None}},
+    ),
+    Route(
+        method="DELETE",
+        path=_TASK,
+        scope=AccessScope.OPERATE,
+        summary="Remove an ended task and its files",
+        handler=tasks.delete,
+        responses={204: Response("Gone; who asks for it is told so, with 410", None, "")},
+        problems=(409, 503, 507),
     ),
     Route(
         method="POST",
@@ -216,6 +219,17 @@ TASK_ROUTES: Final = (
         },
         problems=(416,),
     ),
+    Route(
+        method="POST",
+        path="/v1/bulk",
+        scope=AccessScope.OPERATE,
+        summary="Cancel, retry or delete all tasks that match a filter, or count them",
+        handler=bulk.bulk,
+        request=BulkRequest,
+        responses={200: Response("What became of them; with a cursor where there are more", BulkView)},
+        problems=(503, 507),
+        examples=_BULK_EXAMPLES,
+    ),
 )
 
 
@@ -233,6 +247,14 @@ def _system(path: str, handler: Callable[[Call], Awaitable[Answer]], summary: st
 
 
 SYSTEM_ROUTES: Final = (
+    Route(
+        method="GET",
+        path="/v1/stats",
+        scope=AccessScope.READ,
+        summary="Count tasks by state and queue, and say what has happened in the last minutes",
+        handler=stats.stats,
+        responses={200: Response("Counters and rates", StatsView)},
+    ),
     Route(
         method="GET",
         path="/v1/kinds",
@@ -256,4 +278,49 @@ SYSTEM_ROUTES: Final = (
     _system("/", system.home, "Leads to the page", on_307=Response("`Location` names it", None, "")),
 )
 
-ROUTES: Final[tuple[Route, ...]] = TASK_ROUTES + SYSTEM_ROUTES
+KEY_ROUTES: Final = (
+    Route(
+        method="GET",
+        path="/v1/keys",
+        scope=AccessScope.ADMIN,
+        summary="List the keys, revoked ones too",
+        handler=keys.page,
+        responses={200: Response("All keys, by the time they were made; never a secret", KeyList)},
+    ),
+    Route(
+        method="POST",
+        path="/v1/keys",
+        scope=AccessScope.ADMIN,
+        summary="Make a key; once there is one, everybody needs one",
+        handler=keys.create,
+        request=KeyRequest,
+        responses={201: Response("Made; `key` is shown this once", NewKeyView)},
+        problems=(503, 507),
+        examples={"ci": {"name": "ci", "scopes": ["submit"]}},
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/keys/{key_id}",
+        scope=AccessScope.ADMIN,
+        summary="Revoke a key, at once and for good",
+        handler=keys.revoke,
+        responses={200: Response("Revoked", KeyView)},
+        problems=(409, 503, 507),
+    ),
+)
+
+DIALECT_ROUTES: Final = tuple(route for dialect in DIALECTS for route in dialect.routes)
+
+
+def routes_for(dialects: Dialects) -> tuple[Route, ...]:
+    """Give the routes of a server: all of the native API, and of the dialects those that the settings enable; where
+    these need no key, everybody may use them.
+    """
+    served = (route for route in DIALECT_ROUTES if route.dialect in dialects.enabled)
+    if dialects.auth == "off":
+        served = (msgspec.structs.replace(route, scope=AccessScope.PUBLIC) for route in served)
+    return (*TASK_ROUTES, *KEY_ROUTES, *SYSTEM_ROUTES, *served)
+
+
+ROUTES: Final = routes_for(Dialects())
+"""Those of a server whose settings say nothing of dialects."""

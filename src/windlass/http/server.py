@@ -10,12 +10,15 @@ import contextlib
 import errno
 import socket
 from collections.abc import Generator
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 import uvicorn
 
+from windlass.core.limits import CONNECTIONS, CONNECTIONS_PER_ADDRESS
 from windlass.errors import ConfigError
 from windlass.http.app import HttpApp
+from windlass.http.connections import Connections
 from windlass.http.protocol import StrictProtocol
 
 _BACKLOG: Final = 1_024
@@ -66,14 +69,17 @@ def _explain(error: OSError, host: str, port: int) -> str:
 class HttpServer:
     """Serves one app on one socket, once."""
 
-    def __init__(self, app: HttpApp) -> None:
+    def __init__(
+        self, app: HttpApp, *, connections: int = CONNECTIONS, connections_per_address: int = CONNECTIONS_PER_ADDRESS
+    ) -> None:
         self._app = app
+        self.connections = Connections(connections, connections_per_address)
         self._has_ended = asyncio.Event()
         self._has_ended.set()
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=StrictProtocol,
+                http=cast("type[StrictProtocol]", partial(StrictProtocol, connections=self.connections)),
                 ws="none",
                 lifespan="off",
                 log_config=None,

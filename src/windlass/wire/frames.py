@@ -5,6 +5,7 @@ A frame on the wire is a 4-byte big-endian length and that many bytes of msgpack
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,8 @@ from windlass.core.stop import StopReason
 from windlass.core.task import FileRow, Progress
 from windlass.errors import WorkerError
 
-HEADER_BYTES = 4
+_header = struct.Struct(">I")
+HEADER_BYTES = _header.size
 
 # ── server → worker ────────────────────────────────────────────────
 
@@ -146,7 +148,7 @@ def encode(frame: Frame) -> bytes:
     body = _encoder.encode(frame)
     if len(body) > FRAME_BYTES:
         raise WorkerError(f"a frame of {len(body):,} bytes is over the {FRAME_BYTES:,} allowed", code="frame_too_large")
-    return len(body).to_bytes(HEADER_BYTES, "big") + body
+    return _header.pack(len(body)) + body
 
 
 class Splitter:
@@ -163,22 +165,22 @@ class Splitter:
             WorkerError: the other side does not keep to the protocol; the link is of no more use.
         """
         self._buffer += data
-        start = 0
+        start, arrived = 0, len(self._buffer)
         try:
-            while len(self._buffer) - start >= HEADER_BYTES:
-                size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
+            while start + HEADER_BYTES <= arrived:
+                (size,) = _header.unpack_from(self._buffer, start)
                 if size > FRAME_BYTES:
                     raise WorkerError(f"a frame announces {size:,} bytes", code="protocol_error")
                 end = start + HEADER_BYTES + size
-                if len(self._buffer) < end:
+                if end > arrived:
                     break
-                body = bytes(self._buffer[start + HEADER_BYTES : end])
+                body = self._buffer[start + HEADER_BYTES : end]
                 start = end
                 yield self._read(body)
         finally:
             del self._buffer[:start]
 
-    def _read(self, body: bytes) -> Frame:
+    def _read(self, body: bytearray) -> Frame:
         try:
             return self._decode(body)
         # Text that is no UTF-8 and nesting without end are errors of Python's own.

@@ -6,12 +6,13 @@ Durations on the wire are numbers of seconds, on input also strings with a unit 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from windlass.core import limits
+from windlass.core.access import FIRST_KEY
 from windlass.core.history import Attempt
 from windlass.core.kind import Kind
 from windlass.core.state import Reason, Recovery, State
@@ -28,6 +29,13 @@ Duration = Annotated[
     float | str, Meta(description="seconds as a number, or a string with units", examples=[90, "90s", "1h30m"])
 ]
 Instant = Annotated[datetime, Meta(tz=True)]
+Priority = Annotated[
+    int, Meta(ge=-limits.PRIORITY_MAX, le=limits.PRIORITY_MAX, description="higher runs first within its queue")
+]
+Tags = Annotated[
+    dict[Name, Annotated[str, Meta(max_length=limits.TAG_CHARS)]],
+    Meta(max_length=limits.TAGS, description="to find it by"),
+]
 
 
 class EmptyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,9 +57,7 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     kind: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS, description="what to run")]
     payload: Annotated[dict[str, Any], Meta(description="its input, as the kind's schema has it")] = {}
     queue: Name | None = None
-    priority: Annotated[
-        int, Meta(ge=-limits.PRIORITY_MAX, le=limits.PRIORITY_MAX, description="higher runs first within its queue")
-    ] = 0
+    priority: Priority = 0
     key: (
         Annotated[
             str,
@@ -70,10 +76,30 @@ class SubmitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     recovery: Recovery | None = None
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS, description="for people")] | None = None
     description: Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS, description="for people")] | None = None
-    tags: Annotated[
-        dict[Name, Annotated[str, Meta(max_length=limits.TAG_CHARS)]],
-        Meta(max_length=limits.TAGS, description="to find it by"),
-    ] = {}
+    tags: Tags = {}
+
+
+class EditRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be changed of a task; what is left out stays as it is.
+
+    `priority`, `run_at`, `delay` and `queue` can be changed while it is queued, the others at any time.
+    """
+
+    name: (
+        Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS, description="for people; null: none")]
+        | UnsetType
+        | None
+    ) = UNSET
+    description: (
+        Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS, description="for people; null: none")]
+        | UnsetType
+        | None
+    ) = UNSET
+    tags: Tags | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    run_at: Annotated[Instant, Meta(description="not before this instant")] | UnsetType = UNSET
+    delay: Annotated[Duration, Meta(description="not before so long from now")] | UnsetType = UNSET
+    queue: Name | UnsetType = UNSET
 
 
 class CancelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +160,40 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
 
     tasks: list[TaskView]
     next_cursor: str | None
+
+
+class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to be made. Each scope allows what those before it do."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS, description="who or what it is for")]
+    scopes: Annotated[
+        list[Literal["read", "submit", "operate", "admin"]],
+        Meta(min_length=1, max_length=4, description="what it allows: read < submit < operate < admin"),
+    ]
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key, without its secret. `used_at` is right to the minute."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: Instant
+    used_at: Instant | None
+    revoked_at: Instant | None
+
+
+class NewKeyView(KeyView, frozen=True, kw_only=True):
+    """A key just made. `key` is what `Authorization: Bearer` takes, shown this once; `notice` is for people."""
+
+    key: str
+    notice: str | None
+
+
+class KeyList(msgspec.Struct, frozen=True, kw_only=True):
+    """All keys."""
+
+    keys: list[KeyView]
 
 
 class FileList(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,6 +319,11 @@ def run_seconds(task: Task, *, now: datetime) -> float:
     if task.state is State.RUNNING and task.started_at is not None:
         return task.run_s + max(0.0, (now - task.started_at).total_seconds())
     return task.run_s
+
+
+def view_new_key(key: KeyView, text: str, *, is_first: bool) -> NewKeyView:
+    """Show a key just made, with its text."""
+    return NewKeyView(**msgspec.structs.asdict(key), key=text, notice=FIRST_KEY if is_first else None)
 
 
 def view_kind(kind: Kind, *, is_live: bool) -> KindView:

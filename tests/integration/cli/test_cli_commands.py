@@ -336,7 +336,7 @@ def test_wrong_usage_is_exit_2_and_names_what_is_wrong(run: Run, server: V1Serve
 
 def test_what_nobody_foresaw_ends_with_1_and_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("windlass.cli.tables.state_of", lambda _: 1 / 0)
-    monkeypatch.setattr("windlass.cli.tasks.state_of", lambda _: 1 / 0)
+    monkeypatch.setattr("windlass.cli.operations.state_of", lambda _: 1 / 0)
     run("submit", "build_report")
     ended = run("hold", "1")
     assert ended.code == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -256,6 +257,7 @@ class BrokenLine:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.requests = 0
+        self.received: list[bytes] = []
         self._answers = answers
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -276,7 +278,7 @@ class BrokenLine:
             except OSError:
                 return
             with connection:
-                connection.recv(65536)
+                self.received.append(connection.recv(65536))
                 self.requests += 1
                 connection.sendall(answer)
 
@@ -297,13 +299,27 @@ def test_a_server_that_has_never_answered_is_not_asked_again() -> None:
     assert line.requests == 1
 
 
-def test_a_write_whose_connection_breaks_is_never_sent_twice() -> None:
+def test_an_operation_whose_connection_breaks_is_never_sent_twice() -> None:
     with BrokenLine(_KINDS, b"", _KINDS) as line, Client(line.url) as client:
         client.kinds()
         with pytest.raises(ServerUnreachable, match="is not known") as caught:
-            client.submit("build_report")
+            client.cancel(1)
         assert line.requests == 2
     assert caught.value.details["was_sent"] is True
+
+
+_PLACED = b'HTTP/1.1 202 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\n{"tasks":[]}'
+
+
+def test_a_submit_whose_connection_breaks_is_sent_again_under_the_same_name() -> None:
+    with BrokenLine(_KINDS, b"", b"", _PLACED, _PLACED) as line, Client(line.url) as client:
+        client.kinds()
+        assert list(client.submit_batch([SubmitRequest(kind="build_report")])) == []
+        assert list(client.submit_batch([SubmitRequest(kind="build_report")])) == []
+    _, *same, other = [line_.lower() for line_ in line.received]
+    names = {re.findall(rb'\r\nidempotency-key: "([0-9a-f]{32})"\r\n', sent)[0] for sent in same}
+    assert (len(same), len(names)) == (3, 1)
+    assert names.isdisjoint(re.findall(rb'idempotency-key: "([0-9a-f]{32})"', other))
 
 
 def test_a_server_that_does_not_answer_is_given_up_after_the_clients_time() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from http_front import Front
+from live_front import STORES, Live, live_on
 
 
 @pytest.fixture
@@ -15,3 +16,10 @@ def front(tmp_path: Path) -> Iterator[Front]:
     front = Front(tmp_path)
     yield front
     front.close()
+
+
+@pytest.fixture(scope="module", params=STORES)
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Serve on each store as a process of its own, for all tests of a file: each keeps to queues of its own."""
+    with live_on(request.param, tmp_path_factory.mktemp("live")) as server:
+        yield server

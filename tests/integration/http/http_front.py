@@ -16,10 +16,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 from uuid_utils import uuid7
 
-from windlass.contracts.engine_api import Health, KindStatus, Submission
-from windlass.contracts.tasks import TaskRef
+from windlass.contracts.engine_api import (
+    BulkOrder,
+    BulkOutcome,
+    Changes,
+    Health,
+    KindStatus,
+    Rates,
+    Repeat,
+    Stats,
+    Submission,
+    Submitted,
+    SubmittedBatch,
+)
+from windlass.contracts.keys import AccessKey
+from windlass.contracts.store import StoreStatus
+from windlass.contracts.tasks import Count, Placed, TaskRef
+from windlass.core.access import AccessScope
 from windlass.core.history import Attempt
 from windlass.core.ids import TaskId
 from windlass.core.kind import Isolation, Kind
@@ -27,12 +43,15 @@ from windlass.core.query import Order, Page, TaskQuery
 from windlass.core.state import Reason, State
 from windlass.core.task import FileRow, Task
 from windlass.core.waiting import Waiting, waiting_for
+from windlass.engine.access import KeyRing
 from windlass.errors import ConflictError, InputError, KeyConflict, NotFoundError
 from windlass.http.app import build_app
 from windlass.http.server import HttpServer, bind
+from windlass.store.memory.keys import MemoryKeys
 from windlass.wire.codec import encode_json
 
 BODY_BYTES = 64 * 1024
+KINDS = ("echo", "download", "simulate")
 
 
 class WallClock:
@@ -57,26 +76,29 @@ class DictEngine:
         self.problems: list[str] = []
         self.breakage: Exception | None = None
         self.waiters = 0
+        self.pages = 0
         self.changed = asyncio.Condition()
         self.submissions: list[Submission] = []
+        self.orders: list[BulkOrder] = []
 
-    async def submit(self, submission: Submission) -> tuple[Task, bool]:
+    async def submit(self, submission: Submission, *, repeat: Repeat | None = None) -> Submitted:
         if self.breakage is not None:
             raise self.breakage
-        if submission.kind not in ("echo", "download"):
-            near = get_close_matches(submission.kind, ("echo", "download"), n=1)
+        if submission.kind not in KINDS:
+            near = get_close_matches(submission.kind, KINDS, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise InputError(f"there is no kind '{submission.kind}'{hint}", code="unknown_kind", pointer="/kind")
         self.submissions.append(submission)
         payload = encode_json(submission.payload)
         for task in self.tasks.values():
-            if submission.key is not None and (task.kind, task.key) == (submission.kind, submission.key):
+            taken = (task.kind, task.key, task.origin)
+            if submission.key is not None and taken == (submission.kind, submission.key, submission.origin):
                 if self.payloads[task.number] != payload:
                     raise KeyConflict("the key belongs to a task with other content", task=task)
-                return task, False
+                return Submitted(task, is_new=False)
         now = WallClock().now()
         task = Task(
-            number=len(self.tasks) + 1,
+            number=max(self.tasks, default=0) + 1,
             id=TaskId(str(uuid7())),
             kind=submission.kind,
             queue=submission.queue or "default",
@@ -89,10 +111,26 @@ class DictEngine:
             description=submission.description,
             tags=dict(submission.tags),
             timeout_s=submission.timeout_s,
+            max_attempts=submission.max_attempts or 5,
+            origin=submission.origin,
+            origin_number=None if submission.origin is None else 1 + self._count_of(submission.origin),
         )
         self.tasks[task.number] = task
         self.payloads[task.number] = payload
-        return task, True
+        return Submitted(task, is_new=True)
+
+    def _count_of(self, origin: str) -> int:
+        return sum(task.origin == origin for task in self.tasks.values())
+
+    async def find_of_origin(self, origin: str, number: int) -> Task:
+        for task in self.tasks.values():
+            if (task.origin, task.origin_number) == (origin, number):
+                return task
+        raise NotFoundError(f"there is no task {number} of {origin}")
+
+    async def hide(self, ref: TaskRef) -> Task:
+        task = await self.change(ref, is_hidden=True)
+        return task if task.state.has_ended else await self.cancel(ref)
 
     async def change(self, ref: TaskRef, **fields: Any) -> Task:
         task = await self.get(ref)
@@ -132,11 +170,12 @@ class DictEngine:
         if query.after is not None:
             rows = [task for task in rows if (task.number < query.after) == (query.order is Order.NEWEST)]
             rows = [task for task in rows if task.number != query.after]
-        wanted = {"state": query.state, "kind": query.kind, "queue": query.queue, "key": query.key}
+        wanted = {name: getattr(query, name) for name in ("state", "kind", "queue", "key", "origin", "is_hidden")}
         for name, value in wanted.items():
             rows = [task for task in rows if value is None or getattr(task, name) == value]
         if query.tag is not None:
             rows = [task for task in rows if task.tags.get(query.tag[0]) == query.tag[1]]
+        self.pages += 1
         after = rows[query.limit - 1].number if len(rows) > query.limit else None
         return Page(tasks=rows[: query.limit], after=after)
 
@@ -198,6 +237,35 @@ class DictEngine:
             raise ConflictError("the task is not held", task=task)
         return await self.change(ref, held=False)
 
+    async def submit_batch(self, submissions: Sequence[Submission], *, repeat: Repeat | None = None) -> SubmittedBatch:
+        tasks = [(await self.submit(submission)).task for submission in submissions]
+        return SubmittedBatch([Placed(task.id, task.number, task.state) for task in tasks])
+
+    async def edit(self, ref: TaskRef, changes: Changes) -> Task:
+        set_fields = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+        if (delay_s := set_fields.pop("delay_s", None)) is not None:
+            set_fields["run_at"] = WallClock().now() + timedelta(seconds=delay_s)
+        return await self.change(ref, **set_fields)
+
+    async def delete(self, ref: TaskRef) -> None:
+        task = await self.get(ref)
+        if not task.state.has_ended:
+            raise ConflictError("the task has not ended", task=task)
+        del self.tasks[task.number]
+
+    async def bulk(self, order: BulkOrder) -> BulkOutcome:
+        self.orders.append(order)
+        matched = sum(task.state in order.action.states for task in self.tasks.values())
+        return BulkOutcome(matched=matched, changed=0, unchanged=0, refused=0, after=matched or None)
+
+    async def stats(self) -> Stats:
+        rates = Rates(window_s=60.0, submitted=1.5, started=0.0, succeeded=0.0, failed=0.0, cancelled=0.0)
+        counts = [Count(task.queue, task.kind, task.state, 1, 10) for task in self.tasks.values()]
+        store = StoreStatus(
+            kind="dict", place="/secret", schema=1, library="x", size_bytes=None, log_bytes=None, has_room=True
+        )
+        return Stats(version="1", uptime_s=2.0, counts=counts, rates=[rates], store=store)
+
     def waiting(self, task: Task) -> Waiting | None:
         return waiting_for(task, now=WallClock().now(), is_kind_live=True)
 
@@ -225,14 +293,27 @@ class Answer(NamedTuple):
 class Front:
     """The server, in a thread with a loop of its own, and the client's end of it."""
 
-    def __init__(self, directory: Path, *, hosts: Sequence[str] = ("front.test",)) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        hosts: Sequence[str] = ("front.test",),
+        auth_off: bool = False,
+        app: Mapping[str, Any] | None = None,
+        **server: Any,
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.engine = DictEngine(directory)
         self.directory = directory
-        app = build_app(self.engine, clock=WallClock(), body_bytes=BODY_BYTES, hosts=hosts)
-        self.server = HttpServer(app)
+        self.keys = MemoryKeys()
+        self.access = KeyRing(self.keys, WallClock(), is_off=auth_off)
+        self.run(self.access.load())
+        self.app = build_app(
+            self.engine, self.access, clock=WallClock(), body_bytes=BODY_BYTES, hosts=hosts, **(app or {})
+        )
+        self.server = HttpServer(self.app, **server)
         listener = bind("127.0.0.1", 0)
         self.port: int = listener.getsockname()[1]
         self._serving = asyncio.run_coroutine_threadsafe(self.server.serve(listener), self._loop)
@@ -249,6 +330,7 @@ class Front:
     def close(self) -> None:
         """Stop the server and its loop."""
         self.stop()
+        self.run(self.access.close())
         self.run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -281,11 +363,27 @@ class Front:
                 received += chunk
         return received
 
+    def make_key(self, *scopes: str, name: str = "test") -> str:
+        """Make a key, and give its text."""
+        return str(self.run(self.access.create_key(name, [AccessScope(scope) for scope in scopes])).text)
+
+    def kept_keys(self) -> dict[str, AccessKey]:
+        """Read the keys that are kept, by id."""
+        return {key.id: key for key in self.run(self.keys.all())}
+
     def submit(self, **fields: Any) -> Any:
         """Submit a task of the kind `echo`, and give its view."""
         answer = self.ask("POST", "/v1/tasks", {"kind": "echo", "payload": {}, **fields})
         assert answer.status in (200, 202), answer
         return answer.json
+
+    def take(self, origin: str, id: str) -> Task:  # noqa: A002
+        """Put in a queued task that came through a dialect, with an id of the test's."""
+        given = {"files": ["http://example.org/a.iso"]} if origin == "downloads" else {"echo": {"task": "count"}}
+        kind = "download" if origin == "downloads" else "simulate"
+        submission = Submission(kind=kind, payload=given, origin=origin, queue=origin, name="report")
+        task = self.run(self.engine.submit(submission)).task
+        return self.change(task.number, id=TaskId(id))
 
     def change(self, number: int, **fields: Any) -> Task:
         """Move a task on, as a worker would."""

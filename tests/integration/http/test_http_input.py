@@ -247,7 +247,7 @@ def test_every_error_has_the_one_form_that_is_documented(front: Front):
 
 def test_every_body_and_query_that_is_declared_is_what_the_handler_reads(front: Front):
     front.submit()
-    for route in ROUTES:
+    for route in (route for route in ROUTES if route.dialect is None):  # their clients may say what they like
         path = route.path.replace("{id}", "1").replace("{name:path}", "a")
         if route.request is not None:
             answer = front.ask(route.method, path, {"nobody_knows": 1})

@@ -22,10 +22,11 @@ from windlass.http.docs import render_docs
 from windlass.http.openapi import build_openapi
 from windlass.http.ranges import disposition, parse_range
 from windlass.http.routes import ROUTES
+from windlass.http.v1.lists import ListQuery
 from windlass.http.v1.submission import read_submission
-from windlass.http.v1.tasks import ListQuery
 from windlass.wire import codec
-from windlass.wire.v1 import SubmitRequest
+from windlass.wire.v1 import EditRequest, SubmitRequest
+from windlass.wire.v1_many import BulkRequest
 
 unhurried = settings(max_examples=150, deadline=None, database=None)
 few = settings(max_examples=60, deadline=None, database=None)
@@ -102,6 +103,35 @@ def test_the_server_fails_at_no_body(open_front: Front, body: bytes):
     if answer.status >= 400:
         assert answer.json["stored"] == "no"
         assert answer.json["errors"] or answer.status == 409
+
+
+_BATCHES = st.lists(_DOCUMENTS, max_size=4)
+
+
+@given(items=_BATCHES, body=st.binary(max_size=60) | _BATCHES.map(lambda items: msgspec.json.encode({"tasks": items})))
+@few
+def test_the_server_fails_at_no_batch(open_front: Front, items: list[Any], body: bytes):
+    lines = b"\n".join(msgspec.json.encode(item) for item in items)
+    for sent, media in ((lines, "application/x-ndjson"), (body, "application/x-ndjson"), (body, "application/json")):
+        answer = open_front.ask("POST", "/v1/tasks/batch", sent, Content_Type=media)
+        assert answer.status in (202, 400, 409, 422)
+        if answer.status >= 400:
+            assert answer.json["stored"] == "no"
+
+
+_EDITS = st.dictionaries(st.sampled_from([field.name for field in msgspec.structs.fields(EditRequest)]), _VALUES)
+_ORDERS = st.dictionaries(st.sampled_from([field.name for field in msgspec.structs.fields(BulkRequest)]), _VALUES)
+
+
+@given(changes=_EDITS | _DOCUMENTS, order=_ORDERS | _DOCUMENTS, action=st.sampled_from(["cancel", "retry", "delete"]))
+@few
+def test_the_server_fails_at_no_change_and_no_order(open_front: Front, changes: Any, order: Any, action: str):
+    task = open_front.submit()
+    if isinstance(order, dict):
+        order = {**order, "action": action}
+    for method, path, document in (("PATCH", f"/v1/tasks/{task['id']}", changes), ("POST", "/v1/bulk", order)):
+        body = msgspec.json.encode(document)
+        assert open_front.ask(method, path, body, Content_Type="application/json").status in (200, 422)
 
 
 _HEADERS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)

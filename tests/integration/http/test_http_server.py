@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 from http_front import BODY_BYTES, DictEngine, Front, WallClock
 
+from windlass.config.dialects import Dialects
 from windlass.core.state import State
+from windlass.engine.access import KeyRing
 from windlass.errors import ConfigError
 from windlass.http.app import HttpApp, build_app
 from windlass.http.call import Services
 from windlass.http.server import HttpServer, bind
+from windlass.store.memory.keys import MemoryKeys
 
 
 def test_a_port_that_is_taken_is_named_with_how_to_choose_another():
@@ -52,7 +55,9 @@ def test_a_connection_made_before_serving_waits_for_it(tmp_path: Path):
     early.request("GET", "/healthz")
 
     async def serve_once() -> None:
-        app = build_app(DictEngine(tmp_path), clock=WallClock(), body_bytes=BODY_BYTES, hosts=[])
+        app = build_app(
+            DictEngine(tmp_path), KeyRing(MemoryKeys(), WallClock()), clock=WallClock(), body_bytes=BODY_BYTES, hosts=[]
+        )
         server = HttpServer(app)
         serving = asyncio.create_task(server.serve(listener))
         response = await asyncio.to_thread(early.getresponse)
@@ -71,7 +76,9 @@ def test_it_takes_no_signals_from_its_process(tmp_path: Path):
 
     async def look() -> None:
         listener = bind("127.0.0.1", 0)
-        app = build_app(DictEngine(tmp_path), clock=WallClock(), body_bytes=BODY_BYTES, hosts=[])
+        app = build_app(
+            DictEngine(tmp_path), KeyRing(MemoryKeys(), WallClock()), clock=WallClock(), body_bytes=BODY_BYTES, hosts=[]
+        )
         server = HttpServer(app)
         serving = asyncio.create_task(server.serve(listener))
         reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -90,7 +97,9 @@ def test_it_takes_no_signals_from_its_process(tmp_path: Path):
 
 def test_stopping_before_serving_serves_nothing(tmp_path: Path):
     async def stop_first() -> None:
-        app = build_app(DictEngine(tmp_path), clock=WallClock(), body_bytes=BODY_BYTES, hosts=[])
+        app = build_app(
+            DictEngine(tmp_path), KeyRing(MemoryKeys(), WallClock()), clock=WallClock(), body_bytes=BODY_BYTES, hosts=[]
+        )
         server = HttpServer(app)
         await server.stop(1)
         await server.serve(bind("127.0.0.1", 0))
@@ -149,7 +158,15 @@ def test_who_the_client_is_comes_from_the_connection_and_no_header(tmp_path: Pat
 
     async def ask() -> bytes:
         listener = bind("127.0.0.1", 0)
-        services = Services(DictEngine(tmp_path), WallClock(), body_bytes=BODY_BYTES, openapi=b"", docs=b"")
+        access = KeyRing(MemoryKeys(), WallClock())
+        services = Services(
+            DictEngine(tmp_path),
+            access,
+            WallClock(),
+            body_bytes=BODY_BYTES,
+            dialects=Dialects(),
+            documents=(b"", b""),
+        )
         server = HttpServer(HttpApp(tell_client, services))
         serving = asyncio.create_task(server.serve(listener))
         reader, writer = await asyncio.open_connection(*listener.getsockname())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 
 from windlass.cli import options
+from windlass.core.limits import BATCH_BYTES
 from windlass.errors import InputError
 
 
@@ -85,3 +89,46 @@ def test_what_is_no_duration_is_refused_with_the_options_name(text: str) -> None
 def test_to_wait_without_a_time_is_to_wait_for_as_long_as_it_takes() -> None:
     assert options.parse_wait(options.FOREVER) is None
     assert options.parse_wait("5m") == 300.0
+
+
+NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2h", datetime(2026, 11, 20, 13, tzinfo=UTC)),
+        ("30d", datetime(2026, 10, 21, 15, tzinfo=UTC)),
+        ("2026-11-20T14:00:00Z", datetime(2026, 11, 20, 14, tzinfo=UTC)),
+        ("2026-11-20T14:00:00+01:00", datetime(2026, 11, 20, 13, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_an_instant_or_how_long_ago(text: str, instant: datetime) -> None:
+    assert options.parse_instant(text, "--created-after", now=NOW) == instant
+
+
+@pytest.mark.parametrize("text", ["", "90", "yesterday", "2026-11-20", "2026-11-20T15:00:00", "-2h", "999999999d"])
+def test_what_is_no_time_is_refused_with_the_options_name(text: str) -> None:
+    with pytest.raises(InputError, match="is no time") as caught:
+        options.parse_instant(text, "--created-after", now=NOW)
+    assert caught.value.errors[0][0] == "--created-after"
+
+
+@pytest.mark.parametrize(
+    ("words", "spelled"),
+    [
+        (["submit", "--batch", "-"], ["submit", "--batch=-"]),
+        (["submit", "--batch", "tasks.ndjson"], ["submit", "--batch", "tasks.ndjson"]),
+        (["submit", "k", "-", "--batch"], ["submit", "k", "--stdin", "--batch"]),
+    ],
+)
+def test_a_hyphen_after_batch_is_its_file(words: list[str], spelled: list[str]) -> None:
+    assert options.spell_out(words) == spelled
+
+
+def test_a_batch_that_no_server_would_take_is_not_even_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b" " * (BATCH_BYTES + 1))
+    with pytest.raises(InputError, match="33,554,432 bytes"):
+        options.read_lines(str(tmp_path / "large"))
+    (tmp_path / "fits").write_bytes(b" " * BATCH_BYTES)
+    assert len(options.read_lines(str(tmp_path / "fits"))) == BATCH_BYTES

@@ -43,6 +43,7 @@ def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
         "TIMED_OUT": 6,
         "CANCELLED": 7,
         "UNREACHABLE": 8,
+        "STORE": 74,
         "INTERRUPTED": 130,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -12,10 +12,12 @@ from windlass import errors
 from windlass.client import exchange
 from windlass.client.errors import AccessDenied, ServerError, UnexpectedAnswer
 from windlass.client.exchange import Response
+from windlass.core.bulk import BulkAction
 from windlass.core.ids import TaskId
 from windlass.core.state import Recovery, State
 from windlass.core.task import Task
-from windlass.wire.v1 import CancelRequest, RetryOptions, SubmitRequest, TaskView, view_task
+from windlass.wire.v1 import CancelRequest, EditRequest, RetryOptions, SubmitRequest, TaskView, view_task
+from windlass.wire.v1_many import BulkRequest, TaskFilter
 
 _NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
 _ID = TaskId("0192e4a0-0000-7000-8000-000000000001")
@@ -84,6 +86,61 @@ def test_a_submit_sends_every_option_in_its_wire_form() -> None:
     }
 
 
+def test_an_edit_sends_null_where_something_is_taken_away_and_nothing_of_the_rest() -> None:
+    assert sent(exchange.edit_task(17, EditRequest(name=None, delay="5m"))) == {"name": None, "delay": "5m"}
+
+
+def test_a_bulk_sends_its_filter_in_its_wire_form() -> None:
+    filter_ = TaskFilter(state=State.QUEUED, tag="a:b", created_before=_NOW)
+    assert sent(exchange.bulk(BulkRequest(action=BulkAction.CANCEL, filter=filter_, dry_run=True))) == {
+        "action": "cancel",
+        "filter": {"state": "queued", "tag": "a:b", "created_before": "2026-11-20T15:00:00Z"},
+        "dry_run": True,
+    }
+
+
+def test_a_batch_is_sent_line_by_line() -> None:
+    lines = exchange.spell_lines([SubmitRequest(kind="a", payload={"n": 1}), SubmitRequest(kind="b", key="k")])
+    assert lines.split(b"\n") == [b'{"kind":"a","payload":{"n":1}}', b'{"key":"k","kind":"b","payload":{}}']
+    assert exchange.submit_lines(lines).headers["Content-Type"] == "application/x-ndjson"
+
+
+@pytest.mark.parametrize(("key", "spelled"), [("abc", '"abc"'), ('say "a\\b"', r'"say \"a\\b\""'), ("a b", '"a b"')])
+def test_a_named_submit_may_be_repeated_and_carries_its_name_in_quotes(key: str, spelled: str) -> None:
+    for request in (
+        exchange.submit_task(SubmitRequest(kind="k"), idempotency_key=key),
+        exchange.submit_lines(b"{}", idempotency_key=key),
+    ):
+        assert request.headers["Idempotency-Key"] == spelled
+        assert request.is_repeatable
+
+
+def test_nothing_but_a_named_submit_may_be_repeated() -> None:
+    requests = (
+        exchange.submit_task(SubmitRequest(kind="k")),
+        exchange.delete_task(17),
+        exchange.act_on_task(17, "retry"),
+        exchange.bulk(BulkRequest(action=BulkAction.RETRY, all=True)),
+    )
+    assert not any(request.is_repeatable for request in requests)
+
+
+def test_an_answer_without_a_body_is_none() -> None:
+    assert exchange.read_answer(exchange.delete_task(17), Response(status=204, headers={}, body=b"")) is None
+
+
+def test_instants_are_spelled_with_their_time_zone_or_refused() -> None:
+    east = datetime(2026, 11, 20, 16, tzinfo=timezone(timedelta(hours=1)))
+    assert exchange.spell_filters({"a": east, "tag": ("x", "y:z"), "q": "t", "none": None}) == {
+        "a": "2026-11-20T15:00:00Z",
+        "tag": "x:y:z",
+        "q": "t",
+        "none": None,
+    }
+    with pytest.raises(errors.InputError, match="time zone"):
+        exchange.spell_filters({"created_after": datetime(2026, 11, 20)})  # noqa: DTZ001
+
+
 def test_no_timeout_is_another_thing_than_the_kinds_timeout() -> None:
     assert sent(exchange.submit_task(SubmitRequest(kind="k", timeout=None)))["timeout"] is None
     assert "timeout" not in sent(exchange.submit_task(SubmitRequest(kind="k")))
@@ -110,6 +167,11 @@ def test_a_payload_that_is_no_json_is_refused_before_anything_is_sent() -> None:
             exchange.list_tasks({"tag": "a:b&c"}, limit=1, cursor="x="),
             "GET /v1/tasks?tag=a%3Ab%26c&cursor=x%3D&limit=1",
         ),
+        (exchange.edit_task(17, EditRequest(name=None)), "PATCH /v1/tasks/17"),
+        (exchange.delete_task(17), "DELETE /v1/tasks/17"),
+        (exchange.submit_lines(b"{}"), "POST /v1/tasks/batch"),
+        (exchange.bulk(BulkRequest(action=BulkAction.RETRY, all=True)), "POST /v1/bulk"),
+        (exchange.get_stats(), "GET /v1/stats"),
         (exchange.list_kinds(), "GET /v1/kinds"),
         (exchange.get_health(), "GET /readyz"),
     ],

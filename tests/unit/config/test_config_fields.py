@@ -45,7 +45,11 @@ def test_every_setting_has_a_meaning_of_one_line_and_a_type_with_words():
 
 
 def test_every_section_says_what_it_is_about():
-    assert list(sections_of(Settings)) == ["workers", "outbound", "downloads", "simulate"]
+    dialects = ["downloads", "workmate", "check_result", "tasktrack", "enqueue"]
+    assert list(sections_of(Settings)) == [
+        *("workers", "outbound", "downloads", "simulate", "retention", "dialects"),
+        *(f"dialects.{name}" for name in dialects),
+    ]
     for meaning in sections_of(Settings).values():
         assert meaning.endswith(".")
         assert "\n" not in meaning

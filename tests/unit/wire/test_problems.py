@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import windlass
 from windlass import errors
 from windlass.errors import (
     ConflictError,
+    IdempotencyMismatch,
     InputError,
     KeyConflict,
     NotFoundError,
@@ -35,6 +39,8 @@ from windlass.wire.problems import STATUSES, TYPE_BASE, problem_of, retry_after_
         (NotFoundError("x", code="unknown_task"), 404, "unknown_task", "not_found"),
         (ConflictError("x"), 409, "conflict", "conflict"),
         (KeyConflict("x"), 409, "key_conflict", "key_conflict"),
+        (IdempotencyMismatch("x"), 422, "idempotency_mismatch", "idempotency_mismatch"),
+        (NotFoundError("x", code="task_deleted"), 410, "task_deleted", "task_deleted"),
         (errors.LeaseLost("x"), 409, "lease_lost", "conflict"),
         (SaturatedError("x"), 503, "saturated", "saturated"),
         (NotReadyError("x"), 503, "starting", "starting"),
@@ -58,6 +64,28 @@ def test_no_class_of_error_is_without_a_status():
     for _, kind in inspect.getmembers(errors, inspect.isclass):
         if issubclass(kind, WindlassError):
             assert 400 <= problem_of(kind("x"), request_id="r").status < 600
+
+
+NEVER_ANSWERED = {"backup_exists", "frame_too_large", "protocol_error"}
+"""Codes between the server and its workers, and of commands."""
+
+
+def test_every_code_that_the_server_says_is_explained():
+    said: set[str] = set()
+    for room in ("core", "contracts", "engine", "http", "store", "wire"):
+        for path in (Path(windlass.__file__).parent / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
+                    said.add(str(node.value.value))
+    assert len(said) > 30
+    assert said - STATUSES.keys() == NEVER_ANSWERED
+
+
+def test_a_conflict_in_a_batch_names_its_place():
+    problem = problem_of(KeyConflict("tasks[17]: the key is taken", pointer="/tasks/17/key"), request_id="r")
+    assert (problem.status, problem.code) == (409, "key_conflict")
+    assert [(fault.pointer, fault.code) for fault in problem.errors or []] == [("/tasks/17/key", "key_conflict")]
+    assert problem_of(KeyConflict("x"), request_id="r").errors is msgspec.UNSET
 
 
 @pytest.mark.parametrize("error", [ValueError("/etc/secret"), StoreCorrupt("/etc/secret is torn")])

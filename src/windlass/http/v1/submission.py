@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from windlass.contracts.engine_api import Submission
+from windlass.contracts.engine_api import Changes, Submission
 from windlass.core import limits
 from windlass.core.backoff import DEFAULT_RETRY, RetryPolicy
 from windlass.core.ids import is_name
 from windlass.errors import InputError
-from windlass.http.inputs import Fault, find_faults
+from windlass.http.inputs import Fault, find_faults, read_struct
 from windlass.wire.codec import echo, pointer_to
 from windlass.wire.durations import parse_duration
-from windlass.wire.v1 import CancelRequest, RetryOptions, SubmitRequest
+from windlass.wire.v1 import EditRequest, RetryOptions, SubmitRequest
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_TWO_TIMES = ("/delay", "exclusive_fields", "give run_at or delay, not both")
+_NOT_ONE_LINE = ("invalid_text", "must be one line of text, without control characters")
 
 
 def read_submission(document: Any, *, now: datetime) -> Submission:
@@ -53,24 +56,57 @@ def read_submission(document: Any, *, now: datetime) -> Submission:
         tags=request.tags,
     )
     if request.run_at is not None and request.delay is not None:
-        faults.append(("/delay", "exclusive_fields", "give run_at or delay, not both"))
+        faults.append(_TWO_TIMES)
     if not is_name(request.kind):
         faults.append(
             ("/kind", "unknown_kind", f"{echo(request.kind)} is no kind: GET /v1/kinds lists those there are")
         )
-    faults += _text_faults(request)
+    if request.key is not None and _CONTROL.search(request.key):
+        faults.append(("/key", *_NOT_ONE_LINE))
+    faults += label_faults(request.name, request.description, request.tags)
     if faults:
         raise InputError.of(tuple(faults))
     return submission
 
 
-def check_cancel(request: CancelRequest) -> None:
-    """Check what the shape of a cancel request does not say.
+def read_changes(document: Any, *, now: datetime) -> Changes:
+    """Read what is to be changed of a task.
 
     Raises:
-        InputError: the reason holds control characters.
+        InputError: names every field that breaks a rule.
     """
-    if request.reason is not None and _CONTROL.search(request.reason):
+    request = read_struct(document, EditRequest)
+    faults: list[Fault] = []
+    run_at, delay_s = UNSET, UNSET
+    if request.run_at is not UNSET:
+        run_at = _instant(request.run_at, now, faults) or UNSET
+    if request.delay is not UNSET:
+        seconds = _seconds(request.delay, "/delay", limits.DELAY_MAX_S, faults)
+        delay_s = UNSET if seconds is None else seconds
+        if request.run_at is not UNSET:
+            faults.append(_TWO_TIMES)
+    tags = {} if request.tags is UNSET else request.tags
+    faults += label_faults(request.name, request.description, tags)
+    if faults:
+        raise InputError.of(tuple(faults))
+    return Changes(
+        name=request.name,
+        description=request.description,
+        tags=request.tags,
+        priority=request.priority,
+        run_at=run_at,
+        delay_s=delay_s,
+        queue=request.queue,
+    )
+
+
+def check_reason(reason: str | None) -> None:
+    """Check what no shape says of why a task is cancelled.
+
+    Raises:
+        InputError: it holds control characters.
+    """
+    if reason is not None and _CONTROL.search(reason):
         raise InputError("a reason is one line of text", code="invalid_text", pointer="/reason")
 
 
@@ -112,7 +148,7 @@ def _seconds(value: float | str | None, pointer: str, max_s: float, faults: list
 
 def _timeout(request: SubmitRequest, faults: list[Fault]) -> float | None:
     """Left out: the kind's own. Null or 0: none, which the engine calls 0."""
-    if request.timeout is msgspec.UNSET:
+    if request.timeout is UNSET:
         return None
     if request.timeout is None:
         return 0.0
@@ -143,11 +179,14 @@ def _retry(options: RetryOptions, faults: list[Fault]) -> RetryPolicy:
     )
 
 
-def _text_faults(request: SubmitRequest) -> Iterator[Fault]:
-    lines = {"/key": request.key, "/name": request.name}
-    lines |= {pointer_to("/tags", name): value for name, value in request.tags.items()}
-    for pointer, text in lines.items():
-        if text is not None and _CONTROL.search(text):
-            yield pointer, "invalid_text", "must be one line of text, without control characters"
-    if request.description is not None and _CONTROL_BUT_LINES.search(request.description):
+def label_faults(
+    name: str | UnsetType | None, description: str | UnsetType | None, tags: Mapping[str, str]
+) -> Iterator[Fault]:
+    """Name what of a task's labels is no text for people."""
+    if isinstance(name, str) and _CONTROL.search(name):
+        yield "/name", *_NOT_ONE_LINE
+    for tag, value in tags.items():
+        if _CONTROL.search(value):
+            yield pointer_to("/tags", tag), *_NOT_ONE_LINE
+    if isinstance(description, str) and _CONTROL_BUT_LINES.search(description):
         yield "/description", "invalid_text", "must be text, without control characters but tabs and newlines"

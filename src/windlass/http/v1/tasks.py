@@ -8,46 +8,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from windlass.contracts.engine_api import Submitted
 from windlass.contracts.tasks import TaskRef
 from windlass.core import limits
-from windlass.core.query import Order, TaskQuery, decode_cursor, encode_cursor
 from windlass.core.state import State
 from windlass.core.task import Task
-from windlass.errors import ConflictError, InputError
+from windlass.core.waiting import waiting_for
+from windlass.errors import ConflictError, NotFoundError
 from windlass.http.call import Call
 from windlass.http.reply import Headers, Reply, json_reply, raw_reply
-from windlass.http.v1.submission import check_cancel, read_submission
+from windlass.http.v1.repeats import REPLAYED, read_repeat
+from windlass.http.v1.submission import check_reason, read_changes, read_submission
 from windlass.wire.codec import encode_json
-from windlass.wire.v1 import (
-    AttemptList,
-    CancelRequest,
-    EmptyRequest,
-    Name,
-    TaskList,
-    TaskView,
-    view_progress,
-    view_task,
-)
+from windlass.wire.v1 import AttemptList, CancelRequest, EmptyRequest, TaskView, view_progress, view_task
 
 _RETRY_AFTER_MAX_S: Final = 60
-
-
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tasks, in which order, and how many."""
-
-    state: State | None = None
-    kind: Name | None = None
-    queue: Name | None = None
-    key: Annotated[str, Meta(min_length=1, max_length=limits.KEY_CHARS)] | None = None
-    tag: Annotated[str, Meta(max_length=limits.TAG_CHARS + 65, description="`name:value`")] | None = None
-    order: Order = Order.NEWEST
-    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE_DEFAULT
-    cursor: Annotated[str, Meta(max_length=256, description="`next_cursor` of the page before")] | None = None
 
 
 class WaitQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,41 +38,25 @@ class WaitQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def submit(call: Call) -> Reply:
-    """Take a task in; with `Prefer: wait=N` give it its time to end."""
-    submission = read_submission(await call.json(), now=call.services.clock.now())
+    """Take a task in; with `Prefer: wait=N` give it its time to end.
+
+    With an `Idempotency-Key` that was used before, the answer is the one given then; with `Prefer: wait` besides, it
+    waits for the task of that time once more.
+    """
+    document = await call.json()
+    submission = read_submission(document, now=call.services.clock.now())
     wait_s = _preferred_wait(call)
-    task, is_new = await call.engine.submit(submission)
-    # What has just been stored needs no reading back.
-    payload = encode_json(submission.payload) if is_new else None
-    if wait_s and not task.state.has_ended:
-        ended = await call.wait(call.engine.wait_for_end(task.id, timeout_s=wait_s))
-        task = ended or await call.engine.get(task.id)
-    headers: Headers = [(b"location", f"/v1/tasks/{task.id}".encode())]
-    if wait_s is not None:
-        headers.append((b"preference-applied", b"wait=%d" % wait_s))
-    is_done = not is_new if wait_s is None else task.state.has_ended
-    return json_reply(200 if is_done else 202, await _single(call, task, payload), headers)
-
-
-async def page(call: Call) -> Reply:
-    """Give a page of tasks."""
-    query = call.query(ListQuery)
-    found = await call.engine.page(
-        TaskQuery(
-            state=query.state,
-            kind=query.kind,
-            queue=query.queue,
-            key=query.key,
-            tag=None if query.tag is None else _tag(query.tag),
-            order=query.order,
-            limit=query.limit,
-            after=None if query.cursor is None else decode_cursor(query.cursor, query.order),
-        )
-    )
-    now = call.services.clock.now()
-    views = [view_task(task, now=now, waiting=call.engine.waiting(task)) for task in found.tasks]
-    cursor = None if found.after is None else encode_cursor(query.order, found.after)
-    return json_reply(200, TaskList(tasks=views, next_cursor=cursor))
+    repeat = read_repeat(call, [document])
+    done = await call.engine.submit(submission, repeat=repeat)
+    headers: Headers = [(b"location", f"/v1/tasks/{done.task.id}".encode()), *(REPLAYED if done.is_replay else ())]
+    # What has just been stored, or is kept as it was then, needs no reading back.
+    payload = encode_json(submission.payload) if done.is_new or repeat is not None else None
+    if wait_s is None:
+        at = None if repeat is None else done.task.created_at
+        return json_reply(202 if done.is_new else 200, await _single(call, done.task, payload, at=at), headers)
+    headers.append((b"preference-applied", b"wait=%d" % wait_s))
+    task = await _wait_for_end(call, done, wait_s) if wait_s else done.task
+    return json_reply(200 if task.state.has_ended else 202, await _single(call, task, payload), headers)
 
 
 async def show(call: Call) -> Reply:
@@ -114,9 +79,21 @@ async def show(call: Call) -> Reply:
 async def cancel(call: Call) -> Reply:
     """Cancel a task, or have it stopped."""
     request = await call.struct(CancelRequest)
-    check_cancel(request)
+    check_reason(request.reason)
     task = await call.engine.cancel(call.task_ref(), reason=request.reason, grace_s=request.grace_s)
     return json_reply(200 if task.state.has_ended else 202, await _single(call, task))
+
+
+async def edit(call: Call) -> Reply:
+    """Change labels of a task, or when and where it runs."""
+    changes = read_changes(await call.json(), now=call.services.clock.now())
+    return json_reply(200, await _single(call, await call.engine.edit(call.task_ref(), changes)))
+
+
+async def delete(call: Call) -> Reply:
+    """Remove an ended task with its files."""
+    await call.engine.delete(call.task_ref())
+    return Reply(204)
 
 
 async def retry(call: Call) -> Reply:
@@ -166,20 +143,29 @@ async def _operate(call: Call, act: Callable[[TaskRef], Awaitable[Task]]) -> Rep
     return json_reply(200, await _single(call, await act(call.task_ref())))
 
 
-async def _single(call: Call, task: Task, payload: bytes | None = None) -> TaskView:
-    """Show everything of `task`."""
+async def _wait_for_end(call: Call, done: Submitted, wait_s: float) -> Task:
+    """Wait for the task as it is now; one that was deleted since is shown as it was."""
+    if done.task.state.has_ended:
+        return done.task
+    try:
+        ended = await call.wait(call.engine.wait_for_end(done.task.id, timeout_s=wait_s))
+        return ended or await call.engine.get(done.task.id)
+    except NotFoundError:
+        if not done.is_replay:
+            raise
+        return done.task
+
+
+async def _single(call: Call, task: Task, payload: bytes | None = None, *, at: datetime | None = None) -> TaskView:
+    """Show everything of `task`; with `at`, as it stood then: the same at any time, whatever the workers do."""
     if payload is None:
         payload = await call.engine.payload(task)
     result = await call.engine.result(task) if task.state is State.SUCCEEDED else None
-    now = call.services.clock.now()
-    return view_task(task, now=now, waiting=call.engine.waiting(task), payload=payload, result=result)
-
-
-def _tag(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name:
-        raise InputError("a tag is asked for as name:value", code="invalid_value", pointer="/tag")
-    return name, value
+    if at is None:
+        now, waiting = call.services.clock.now(), call.engine.waiting(task)
+    else:
+        now, waiting = at, waiting_for(task, now=at, is_kind_live=True)
+    return view_task(task, now=now, waiting=waiting, payload=payload, result=result)
 
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
