@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from bench import drain, growth, latency, memory, submits, turns
+from bench import drain, end_to_end, growth, latency, memory, submits, turns
 from bench.processes import ROOT, BenchError
 from bench.report import Observer, table
 from bench.rounds import Bench, Measured, summarize
@@ -24,6 +24,7 @@ from bench.sizes import FULL, QUICK, TINY, Sizes
 BENCHES: Final[dict[str, Bench]] = {
     "submits": submits,
     "drain": drain,
+    "end_to_end": end_to_end,
     "latency": latency,
     "turns": turns,
     "growth": growth,

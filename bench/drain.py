@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.ledger import Ledger, fill, soon
 from bench.limits import raw_inserts_per_s
-from bench.processes import BenchError, Listening, Running, serving, until
+from bench.processes import BenchError, Listening, cpu_s, serving, until
 from bench.rounds import Round
 from bench.sizes import Sizes
 
@@ -53,11 +53,11 @@ def _drain(directory: Path, count: int, slots: int) -> dict[str, float]:
 def _watch(directory: Path, server: Listening, count: int) -> dict[str, float]:
     """Wait for the end of the backlog; processor times are the server's, and those of all its workers together."""
     workers = server.children()
-    began_cpu_s, began_workers_s = server.cpu_s(), _cpu_s(workers)
+    began_cpu_s, began_workers_s = server.cpu_s(), cpu_s(workers)
     with Ledger(directory) as ledger:
         until(ledger.is_drained, "the backlog has been drained", check=server.check, every_s=0.005)
         ended_at = time.time()
-        server_cpu_s, workers_cpu_s = server.cpu_s() - began_cpu_s, _cpu_s(workers) - began_workers_s
+        server_cpu_s, workers_cpu_s = server.cpu_s() - began_cpu_s, cpu_s(workers) - began_workers_s
         if (succeeded := ledger.succeeded()) != count:
             raise BenchError(f"of {count} tasks {succeeded} have succeeded")
         return {
@@ -65,7 +65,3 @@ def _watch(directory: Path, server: Listening, count: int) -> dict[str, float]:
             "server_cpu_us": server_cpu_s / count * 1e6,
             "worker_cpu_us": workers_cpu_s / count * 1e6,
         }
-
-
-def _cpu_s(processes: list[Running]) -> float:
-    return sum(process.cpu_s() for process in processes)

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +90,11 @@ class Listening(Running):
         """
         if self._popen.poll() is not None:
             raise BenchError(f"a server ended with {self._popen.returncode}: {self._log.read_text()[-2000:]}")
+
+
+def cpu_s(processes: Iterable[Running]) -> float:
+    """Read the processor time that all of them together have used so far."""
+    return sum(process.cpu_s() for process in processes)
 
 
 @contextlib.contextmanager

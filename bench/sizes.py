@@ -20,6 +20,9 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 64
     drain_tasks: int
     drain_slots: tuple[int, ...] = (64, 200)
+    batches: int
+    """So many batches are sent one after the other, of `batch_tasks` each."""
+    batch_tasks: int = 1_000
     probe_tasks: int
     raw_rows: int
     turn_tasks: int
@@ -40,6 +43,7 @@ FULL: Final = Sizes(
     warm_s=0.5,
     flood_s=3.0,
     drain_tasks=10_000,
+    batches=20,
     probe_tasks=400,
     raw_rows=50_000,
     turn_tasks=20_000,
@@ -54,6 +58,7 @@ QUICK: Final = Sizes(
     warm_s=0.3,
     flood_s=1.5,
     drain_tasks=4_000,
+    batches=8,
     probe_tasks=200,
     raw_rows=20_000,
     turn_tasks=10_000,
@@ -70,6 +75,8 @@ TINY: Final = Sizes(
     connections=8,
     drain_tasks=100,
     drain_slots=(64,),
+    batches=2,
+    batch_tasks=50,
     probe_tasks=10,
     raw_rows=1_000,
     turn_tasks=500,

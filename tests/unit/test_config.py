@@ -22,11 +22,11 @@ def changed(**changes: Any) -> Settings:
     """Load settings in which `section__name` is changed."""
     flags: dict[str, Any] = {}
     for path, value in changes.items():
-        first, _, last = path.partition("__")
-        if last:
-            flags.setdefault(first, {})[last] = value
-        else:
-            flags[first] = value
+        *sections, last = path.split("__")
+        here = flags
+        for section in sections:
+            here = here.setdefault(section, {})
+        here[last] = value
     return load_settings(flags, environ={}, directory=NOWHERE)
 
 
@@ -89,6 +89,17 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("simulate__duration_s", [1.0, math.nan], "must be a list of 1 to 2 numbers"),
     ("simulate__duration_s", [math.nan, 1.0], "must be a list of 1 to 2 numbers"),
     ("simulate__duration_s", [1.0, math.inf], "must be a list of 1 to 2 numbers"),
+    ("cors_origins", ["example.org"], "'example.org' is no origin: write scheme, host and port alone"),
+    ("cors_origins", ["https://example.org/"], "'https://example.org/' is no origin"),
+    ("cors_origins", ["*"], "'*' is no origin"),
+    ("cors_origins", ["null"], "'null' is no origin"),
+    ("dialects__enabled", ["uploads"], "must be a list out of check_result, downloads, enqueue, tasktrack, workmate"),
+    ("dialects__auth", "auto", "must be one of key, off"),
+    ("dialects__workmate__kind", "", "must be text that is not empty"),
+    ("dialects__workmate__duration_s", [2.0, 1.0], "the shorter end of the range must come first"),
+    ("dialects__enqueue__duration_s", [], "must be a list of 1 to 2 numbers"),
+    ("dialects__enqueue__capacity", 0, "must be a whole number from 1 to 10000000, not 0"),
+    ("dialects__check_result__timeout_s", 0, "must be a number above 0, at most 2592000"),
 ]
 
 
@@ -118,6 +129,10 @@ def test_a_setting_that_cannot_be_used_is_named_with_its_rule(path: str, value: 
         ("simulate__duration_s", [180.0, 300.0]),
         ("simulate__failure_rate", 0.0),
         ("simulate__failure_rate", 1.0),
+        ("cors_origins", ["https://app.example.org", "http://192.0.2.7:3000", "http://[::1]:3000"]),
+        ("dialects__enabled", []),
+        ("dialects__enabled", ["enqueue"]),
+        ("dialects__tasktrack__duration_s", [0.0]),
     ],
 )
 def test_a_setting_within_its_bounds_is_taken(path: str, value: Any) -> None:

@@ -40,14 +40,14 @@ class Reads:
         """Read a task."""
         task = await self._tasks.get(ref)
         if task is None:
-            raise NotFoundError(f"there is no task {ref}", code="task_not_found")
+            raise await self._missing(ref)
         return task
 
     async def payload(self, task: Task) -> bytes:
         """Read the payload of `task`."""
         payload = await self._tasks.payload(task.number)
         if payload is None:
-            raise NotFoundError(f"there is no task {task.id}", code="task_not_found")
+            raise await self._missing(task.id)
         return payload
 
     async def result(self, task: Task) -> bytes | None:
@@ -110,6 +110,12 @@ class Reads:
     async def kinds(self) -> Sequence[KindStatus]:
         """Say which kinds are known."""
         return self._catalog.statuses()
+
+    async def _missing(self, ref: TaskRef) -> NotFoundError:
+        """Say of a task that is not there whether it ever was."""
+        if await self._tasks.tombstone(ref) is not None:
+            return NotFoundError(f"task {ref} was deleted", code="task_deleted")
+        return NotFoundError(f"there is no task {ref}", code="task_not_found")
 
     def _directory(self, task: Task) -> str:
         return os.path.join(self._files, task.id)  # noqa: PTH118 a string crosses the link

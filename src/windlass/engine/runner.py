@@ -1,33 +1,41 @@
 """One attempt from its assignment to its settlement, over a seat in a worker; walks it down the stop ladder.
 
-What an ending makes of the task is decided in `core`; this only says how the attempt ended.
+A state machine driven by what others call: the link with the attempt's words, the settler with results, an alarm with
+the time. What an ending makes of the task is decided in `core`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from enum import Enum, auto
+from functools import partial, wraps
+from typing import Concatenate, ParamSpec
 
 import msgspec
 
 from windlass.contracts import tasks as writes
 from windlass.contracts.clock import Clock, Ids
-from windlass.contracts.link import Gone, Seat, Workers
+from windlass.contracts.link import Gone, Seat, Word, Workers
 from windlass.contracts.tasks import Applied, Claimed, Refusal, Refused, WriteResult
 from windlass.core.decide import decide
-from windlass.core.outcome import Errored, Interrupted, Lost, Outcome, Snoozed, Succeeded, TimedOut
+from windlass.core.outcome import Outcome
 from windlass.core.stop import Ladder, Stage, StopReason, StopTimes, advance, due_at, ladder_for, merge
-from windlass.core.task import Error, Task
+from windlass.core.task import Task
+from windlass.engine.endings import SERVER_STOPS, conclude, conclude_gone, not_begun
 from windlass.engine.settler import Settler
-from windlass.errors import SaturatedError, StoreFull, StoreUnavailable, WorkerError
+from windlass.errors import SaturatedError, StoreError, StoreFull, StoreUnavailable, WorkerError
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 from windlass.wire.frames import Accepted, Assign, Ended, KeepFile, Report, Save
 
 _log = get_logger()
 _SETTLE_AGAIN_S = 1.0
-_SERVER_STOPS = frozenset({StopReason.DRAIN, StopReason.HURRY})
+
+Then = Callable[[WriteResult | None], None]
+"""What follows a write that has been applied or refused, or (None) given up."""
+
+P = ParamSpec("P")
 
 
 class RunnerTools(msgspec.Struct, frozen=True):
@@ -41,28 +49,80 @@ class RunnerTools(msgspec.Struct, frozen=True):
     directory: Callable[[Task], str]
 
 
+class RunnerDuties(msgspec.Struct, frozen=True):
+    """Whom a runner tells: that it has to be woken by an instant, that it is over, that it has broken."""
+
+    on_due: Callable[[float], None]
+    on_over: Callable[[Runner], None]
+    on_broken: Callable[[Runner, Exception], None]
+
+
+class Phase(Enum):
+    """How far an attempt has come."""
+
+    ASSIGNED = auto()
+    """A worker has it, or will; its handler has not begun."""
+    RUNNING = auto()
+    ENDED = auto()
+    """It has said its last word, and left its seat; what becomes of its task is not durable yet."""
+    OVER = auto()
+
+
+def _watched(step: Callable[Concatenate[Runner, P], None]) -> Callable[Concatenate[Runner, P], None]:
+    """Let an error of a runner reach neither the link nor the settler: it is told, as its attempt would be stuck."""
+
+    @wraps(step)
+    def watched(self: Runner, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            step(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody else would see it
+            self.break_off(error)
+
+    return watched
+
+
 class Runner:
     """One attempt.
 
-    Concurrency: of one event loop; `stop` may be called at any time before, during and after `run`.
+    Concurrency: of one event loop; each method may be called at any time after `begin`.
     """
 
-    def __init__(self, claimed: Claimed, tools: RunnerTools) -> None:
+    def __init__(self, claimed: Claimed, tools: RunnerTools, duties: RunnerDuties) -> None:
         assert claimed.task.token is not None
         self.task = claimed.task
+        self.phase = Phase.ASSIGNED
         self._token = claimed.task.token
         self._claimed = claimed
         self._tools = tools
+        self._duties = duties
+        self._seat: Seat | None = None
         self._ladder: Ladder | None = None
-        self._timer: asyncio.Timeout | None = None
-        self._accepted = False
-        self._saving: set[asyncio.Future[None]] = set()
+        self._outcome: Outcome | None = None
+        self._saving = 0
+        self._again: list[Callable[[], None]] = []
+        """Writes that the store had no room for."""
+        self._again_at = 0.0
         self._began_at = tools.clock.monotonic()
+        self._ran_s = 0.0
 
-    async def run(self) -> None:
-        """See the attempt through, whatever happens, and settle it."""
-        await self._settle(await self._attempt())
+    @property
+    def due_at(self) -> float | None:
+        """When `wake` has something to do, on the monotonic clock."""
+        step_at = None if self._ladder is None or self.phase is Phase.ENDED else due_at(self._ladder)
+        if self._again and (step_at is None or self._again_at < step_at):
+            return self._again_at
+        return step_at
 
+    @_watched
+    def begin(self) -> None:
+        """Take a seat and hand the attempt over."""
+        try:
+            self._seat = self._tools.workers.take(self._claimed.pool, self._token, self.hear)
+            self._seat.assign(self._assignment())
+        except WorkerError as error:
+            self._end(not_begun(error))
+
+    @_watched
     def stop(self, reason: StopReason, *, grace_s: float | None = None) -> None:
         """Begin to stop the attempt, or hurry a stop under way."""
         grace = self.task.grace_s if grace_s is None else grace_s
@@ -70,23 +130,38 @@ class Runner:
         self._climb(ladder_for(reason, now=now, grace_s=grace, times=self._tools.times))
         _log.info(words.ATTEMPT_STOPPING, task_id=self.task.id, attempt=self.task.attempt, reason=str(reason))
 
-    def _climb(self, ladder: Ladder) -> None:
-        self._ladder = merge(self._ladder, ladder)
-        if self._timer is not None and not self._timer.expired():
-            self._timer.reschedule(due_at(self._ladder))
+    @_watched
+    def wake(self, now: float) -> None:
+        """Do what is due: the next step of the ladder, writes that the store had no room for."""
+        if self._again and now >= self._again_at:
+            again, self._again = self._again, []
+            for write in again:
+                write()
+        if self._ladder is not None and self._seat is not None and self.phase is not Phase.ENDED:
+            self._ladder, stage = advance(self._ladder, now=now)
+            self._step(self._seat, stage, self._ladder.reason)
 
-    # the attempt ─────────────────────────────────────────────────
+    @_watched
+    def hear(self, word: Word) -> None:
+        """Take in a word of the attempt."""
+        match word:
+            case Ended():
+                self._end(conclude(word, self.task, self._ladder))
+            case Accepted():
+                self._accept()
+            case Report(progress=progress):
+                stamped = msgspec.structs.replace(progress, at=self._tools.clock.now())
+                self._tools.settler.note(writes.Report(self.task.number, self._token, stamped))
+            case KeepFile(file=file):
+                self._tools.settler.note(writes.KeepFile(self.task.number, self._token, file))
+            case Save(serial=serial, checkpoint=checkpoint):
+                self._saving += 1
+                self._write(writes.Save(self.task.number, self._token, checkpoint), partial(self._saved, serial))
+            case Gone():
+                had_begun = self.phase is Phase.RUNNING
+                self._end(conclude_gone(word, self.task, self._ladder, had_begun=had_begun))
 
-    async def _attempt(self) -> Outcome:
-        try:
-            seat = self._tools.workers.take(self._claimed.pool, self._token)
-        except WorkerError as error:
-            return _not_begun(error)
-        try:
-            seat.assign(self._assignment())
-            return await self._supervise(seat)
-        finally:
-            seat.leave()
+    # while it runs ───────────────────────────────────────────────
 
     def _assignment(self) -> Assign:
         task = self.task
@@ -103,49 +178,22 @@ class Runner:
             files=self._claimed.files,
         )
 
-    async def _supervise(self, seat: Seat) -> Outcome:
-        """Listen to the attempt until its last word, taking each step of the ladder when it is due."""
-        while True:
-            if not seat.has_word():
-                self._step(seat)
-            try:
-                async with asyncio.timeout_at(None if self._ladder is None else due_at(self._ladder)) as self._timer:
-                    word = await seat.listen()
-            except TimeoutError:
-                # RACE: what the attempt said while this server stood still comes before a step against it.
-                await asyncio.sleep(0)
-                continue
-            finally:
-                self._timer = None
-            match word:
-                case Accepted():
-                    self._accept()
-                case Report(progress=progress):
-                    stamped = msgspec.structs.replace(progress, at=self._tools.clock.now())
-                    self._tools.settler.note(writes.Report(self.task.number, self._token, stamped))
-                case KeepFile(file=file):
-                    self._tools.settler.note(writes.KeepFile(self.task.number, self._token, file))
-                case Save():
-                    self._save(seat, word)
-                case Ended():
-                    return self._conclude(word)
-                case Gone():
-                    return self._conclude_gone(word)
-
     def _accept(self) -> None:
-        self._accepted = True
+        self.phase = Phase.RUNNING
         if self.task.timeout_s is not None:
             due = self._tools.clock.monotonic() + self.task.timeout_s
             grace_s = self.task.grace_s
             self._climb(ladder_for(StopReason.TIMEOUT, now=due, grace_s=grace_s, times=self._tools.times))
 
-    def _step(self, seat: Seat) -> None:
-        if self._ladder is None:
-            return
-        self._ladder, stage = advance(self._ladder, now=self._tools.clock.monotonic())
+    def _climb(self, ladder: Ladder) -> None:
+        self._ladder = merge(self._ladder, ladder)
+        if (at := self.due_at) is not None:
+            self._duties.on_due(at)
+
+    def _step(self, seat: Seat, stage: Stage | None, reason: StopReason) -> None:
         match stage:
             case Stage.TOLD:
-                seat.tell(self._ladder.reason)
+                seat.tell(reason)
             case Stage.TERMINATED:
                 seat.terminate()
             case Stage.KILLED:
@@ -153,106 +201,82 @@ class Runner:
             case _:
                 return
 
-    def _save(self, seat: Seat, word: Save) -> None:
-        """Have a checkpoint written, in its place in the line, without ceasing to listen."""
-        write = writes.Save(self.task.number, self._token, word.checkpoint)
-        saving = asyncio.ensure_future(self._answer(seat, word.serial, write, self._begin(write)))
-        self._saving.add(saving)
-        saving.add_done_callback(self._saving.discard)
-
-    async def _answer(
-        self, seat: Seat, serial: int, write: writes.Save, begun: asyncio.Future[WriteResult] | None
-    ) -> None:
-        result = await self._finish(write, begun)
-        if isinstance(result, Applied):
+    def _saved(self, serial: int, result: WriteResult | None) -> None:
+        """Answer a save, and settle if that has waited for it."""
+        is_kept = isinstance(result, Applied)
+        if is_kept:
             # A new checkpoint: the count of interruptions in a row begins anew, here as in the store.
             self.task = msgspec.structs.replace(self.task, interrupted=0)
-        seat.answer(serial=serial, accepted=isinstance(result, Applied))
+        if self._seat is not None:
+            self._seat.answer(serial=serial, accepted=is_kept)
+        self._saving -= 1
+        if self._outcome is not None and not self._saving:
+            self._settle(self._outcome)
 
     # its ending ──────────────────────────────────────────────────
 
-    def _conclude(self, word: Ended) -> Outcome:
-        outcome = word.outcome
-        if isinstance(outcome, Succeeded) or not word.stopped:
-            return outcome
-        error = outcome.error if isinstance(outcome, Errored) else Error(type="Stopped", message="told to stop")
-        if self._ladder is None or self._ladder.stage is Stage.RUNNING:
-            # Told by its worker, which retires because of a neighbour.
-            return Interrupted(_named("its worker retired because of another attempt", error), isolate=True)
-        return self._stopped(outcome, error, self._ladder.reason)
+    def _end(self, outcome: Outcome) -> None:
+        """Give the seat back, and settle once all that the attempt has saved is durable."""
+        self.phase = Phase.ENDED
+        self._outcome = outcome
+        self._ran_s = self._tools.clock.monotonic() - self._began_at
+        if self._seat is not None:
+            self._seat.leave()
+        if not self._saving:
+            self._settle(outcome)
 
-    def _conclude_gone(self, gone: Gone) -> Outcome:
-        ladder = self._ladder
-        if ladder is not None and (ladder.stage is not Stage.RUNNING or ladder.reason in _SERVER_STOPS):
-            return self._stopped(Lost(gone.error), gone.error, ladder.reason)
-        if not self._accepted:
-            return Interrupted(gone.error)
-        if gone.alone and not gone.discarded:
-            return Lost(gone.error)
-        return Interrupted(gone.error, isolate=True)
+    def _settle(self, outcome: Outcome) -> None:
+        settlement = decide(self.task, outcome, now=self._tools.clock.now(), roll=self._tools.ids.roll())
+        self._write(writes.Settle(self.task.number, self._token, settlement, self._ran_s), self._settled)
 
-    def _stopped(self, outcome: Errored | Snoozed | Lost, error: Error, reason: StopReason) -> Outcome:
-        match reason:
-            case StopReason.CANCEL:
-                return outcome
-            case StopReason.TIMEOUT:
-                return TimedOut(_named(f"stopped after its timeout of {self.task.timeout_s:g} s", error))
-            case StopReason.DRAIN | StopReason.HURRY | StopReason.LOST_LEASE:
-                return Interrupted(_named("stopped because its server stops", error))
+    def _settled(self, result: WriteResult | None) -> None:
+        """Be over, or decide anew where a cancel request has come in between."""
+        if isinstance(result, Refused) and result.why is Refusal.CHANGED and result.task is not None:
+            assert self._outcome is not None
+            self.task = result.task
+            self._settle(self._outcome)
+        else:
+            self._be_over()
 
-    async def _settle(self, outcome: Outcome) -> None:
-        """Write what the ending makes of the task; decides anew when a cancel request has come in between."""
-        ran_s = self._tools.clock.monotonic() - self._began_at
-        if self._saving:
-            await asyncio.wait(self._saving)
-        task = self.task
-        while True:
-            settlement = decide(task, outcome, now=self._tools.clock.now(), roll=self._tools.ids.roll())
-            write = writes.Settle(task.number, self._token, settlement, ran_s)
-            result = await self._finish(write, self._begin(write))
-            if isinstance(result, Refused) and result.why is Refusal.CHANGED and result.task is not None:
-                task = result.task
-                continue
-            return
+    def _be_over(self) -> None:
+        self.phase = Phase.OVER
+        self._duties.on_over(self)
 
-    def _begin(self, write: writes.Settle | writes.Save) -> asyncio.Future[WriteResult] | None:
+    def break_off(self, error: Exception) -> None:
+        """Be over without a settlement: the next start takes the task back."""
+        is_seated = self.phase in (Phase.ASSIGNED, Phase.RUNNING)
+        self.phase = Phase.OVER
+        self._again.clear()
+        self._duties.on_broken(self, error)
+        if is_seated and self._seat is not None:
+            self._seat.leave()
+
+    # writes that must be done ────────────────────────────────────
+
+    def _write(self, write: writes.Settle | writes.Save, then: Then) -> None:
+        """Have a write done, however long the store has no room: the attempt keeps its lease meanwhile."""
         try:
-            return self._tools.settler.begin(write)
+            self._tools.settler.begin(write, partial(self._written, write, then))
         except SaturatedError:
-            return None
+            self._delay(write, then, "too many writes wait")
 
-    async def _finish(
-        self, write: writes.Settle | writes.Save, begun: asyncio.Future[WriteResult] | None
-    ) -> WriteResult | None:
-        """Have a write done, however long the store has no room: the attempt keeps its lease meanwhile.
+    @_watched
+    def _written(self, write: writes.Settle | writes.Save, then: Then, result: WriteResult | StoreError) -> None:
+        match result:
+            case StoreFull() | StoreUnavailable():
+                self._delay(write, then, result.detail)
+            case StoreError():
+                raise result
+            case _:
+                then(result)
 
-        A drain that is over ends that: None, and the next start takes the task back as interrupted.
-        """
-        while True:
-            try:
-                if begun is not None:
-                    return await begun
-                detail = "too many writes wait"
-            except (StoreFull, StoreUnavailable) as error:
-                detail = error.detail
-            _log.warning(words.SETTLE_DELAYED, task_id=self.task.id, attempt=self.task.attempt, error=detail)
-            if self._is_drained():
-                return None
-            await asyncio.sleep(_SETTLE_AGAIN_S)
-            begun = self._begin(write)
-
-    def _is_drained(self) -> bool:
-        ladder = self._ladder
-        if ladder is None or ladder.reason not in _SERVER_STOPS:
-            return False
-        return self._tools.clock.monotonic() >= ladder.kill_at
-
-
-def _not_begun(error: WorkerError) -> Interrupted:
-    return Interrupted(Error(type="NoWorker", message=f"the attempt did not begin: {error.detail}"))
-
-
-def _named(what: str, error: Error) -> Error:
-    """Put what happened to the attempt before what its handler made of it."""
-    message = what if error.type == "Stopped" else f"{what}; then: {error.message}"
-    return msgspec.structs.replace(error, message=message)
+    def _delay(self, write: writes.Settle | writes.Save, then: Then, why: str) -> None:
+        """Do a write a little later; give it up when a drain is over: the next start takes the task back."""
+        _log.warning(words.SETTLE_DELAYED, task_id=self.task.id, attempt=self.task.attempt, error=why)
+        now = self._tools.clock.monotonic()
+        if self._ladder is not None and self._ladder.reason in SERVER_STOPS and now >= self._ladder.kill_at:
+            then(None)
+            return
+        self._again.append(partial(self._write, write, then))
+        self._again_at = now + _SETTLE_AGAIN_S
+        self._duties.on_due(self._again_at)

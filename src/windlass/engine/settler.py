@@ -6,10 +6,13 @@ Decides nothing about tasks; `core.decide` has done that before a settlement com
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Iterable
+from functools import partial
 
 from windlass.contracts.clock import Clock
 from windlass.contracts.tasks import (
+    Delete,
+    Edit,
     Hold,
     KeepFile,
     Refusal,
@@ -21,24 +24,27 @@ from windlass.contracts.tasks import (
     Save,
     Settle,
     Submit,
+    SubmitBatch,
     Tasks,
     Turn,
     Wanted,
     Write,
     WriteResult,
 )
-from windlass.core.limits import LINE_WRITES, TURN_BYTES, TURN_WRITES
 from windlass.core.task import Event, Task
 from windlass.engine.bus import Bus
+from windlass.engine.line import Entry, Line, Told
 from windlass.engine.service import OnFailure, Service
 from windlass.errors import NotReadyError, SaturatedError, StoreError, StoreFull, StoreUnavailable
 from windlass.telemetry import vocabulary as words
-from windlass.telemetry.log import get_logger
+from windlass.telemetry.log import Fields, get_logger, tell_each
 
 _log = get_logger()
 _RETRY_AFTER_S = 1.0
+NO_ROOM = "the disk is full: attempts may end, but nothing new is taken or started until there is room again"
 
-Waiter = tuple[Write, "asyncio.Future[WriteResult] | None"]
+_OF_CLIENTS = (Submit, SubmitBatch, RequestCancel, Retry, Hold, Release, Edit, Delete)
+"""Writes that are refused once the server stops; those of attempts go on."""
 
 
 class Ears:
@@ -65,7 +71,9 @@ class Settler:
         self._tasks = tasks
         self._bus = bus
         self._clock = clock
-        self._line: deque[Waiter] = deque()
+        self._line = Line()
+        self._batch: list[Entry] = []
+        """What the turn under way writes."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,7 +82,7 @@ class Settler:
         self._failure: StoreError | None = None
         self._closing = False
         self.trouble: str | None = None
-        """Why the last turn could not be written; None when it was."""
+        """What keeps the store from being written as it should; None when nothing does."""
         self._service = Service("settler", self._run, on_failure)
         self.stale_writes = 0
 
@@ -112,141 +120,128 @@ class Settler:
 
         Concurrency: cancel-safe: one that leaves changes nothing, the write is done all the same.
         """
-        # SHIELD: the write belongs to the turn, not to the one who waits for it.
-        return await asyncio.shield(self.begin(write))
+        answer: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        self.begin(write, partial(_answer, answer))
+        return await answer
 
-    def begin(self, write: Write) -> asyncio.Future[WriteResult]:
-        """Put `write` into the line, in the order of calls; the future is done once it is durable.
+    def begin(self, write: Write, told: Told) -> None:
+        """Put `write` into the line, in the order of calls; `told` is called once it is durable, or has failed.
 
         Raises:
             SaturatedError: the line is full; nothing happened.
             NotReadyError: the server stops, and this is a client's write; nothing happened.
             StoreError: nothing happened.
         """
-        if self._closing and isinstance(write, Submit | RequestCancel | Retry | Hold | Release):
+        if self._closing and isinstance(write, _OF_CLIENTS):
             raise NotReadyError("the server is stopping; try again", code="stopping", retry_after_s=_RETRY_AFTER_S)
         if self._failure is not None:
             raise self._failure
-        if len(self._line) >= LINE_WRITES:
+        if not self._line.add(write, told):
             raise SaturatedError(
-                f"{len(self._line):,} writes wait for the store already; try again", retry_after_s=_RETRY_AFTER_S
+                f"{self._line.tasks:,} writes wait for the store already; try again", retry_after_s=_RETRY_AFTER_S
             )
-        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
-        self._line.append((write, future))
         self._wake.set()
-        return future
 
     def note(self, write: Report | KeepFile) -> None:
-        """Have a report of an attempt written without waiting.
-
-        LIMIT: progress must not crowd out submits and settlements: it is dropped when the line is half full. Files
-        are not: their rows are what a next attempt goes by, and a worker sends few of them.
-        """
-        if self._failure is None and (isinstance(write, KeepFile) or len(self._line) < LINE_WRITES // 2):
-            self._line.append((write, None))
+        """Have a report of an attempt written without waiting, if there is room for it."""
+        if self._failure is None:
+            self._line.add_note(write)
             self._wake.set()
 
     async def _run(self) -> None:
-        batch: list[Waiter] = []
         try:
             while self._failure is None:
                 await self._wake.wait()
                 self._wake.clear()
                 self._idle.clear()
-                # RACE: those who are about to write join this turn, and attempts begun by the last one take their
-                # slots before the next is told how many are free.
+                # RACE: those who are about to write join this turn.
                 await asyncio.sleep(0)
-                batch = self._gather()
-                await self._turn(batch)
+                self._batch = self._line.take()
+                await self._turn()
                 self._idle.set()
                 if self._line:
                     self._wake.set()
         finally:
-            self._give_up(batch)
+            self._give_up()
 
-    def _give_up(self, batch: list[Waiter]) -> None:
+    def _give_up(self) -> None:
         """Leave nobody waiting for a loop that has ended."""
         self._failure = self._failure or StoreError("the server does not write any more")
-        for _, future in (*batch, *self._line):
-            if future is not None and not future.done():
-                future.set_exception(self._failure)
-        self._line.clear()
+        batch, self._batch = self._batch, []
+        _tell_all((*batch, *self._line.clear()), self._failure)
         self._idle.set()
 
-    def _gather(self) -> list[Waiter]:
-        """Take the next writes off the line: as many as a turn may hold, at least one."""
-        batch: list[Waiter] = []
-        size = 0
-        while self._line and len(batch) < TURN_WRITES:
-            size += _size(self._line[0][0])
-            if batch and size > TURN_BYTES:
-                break
-            batch.append(self._line.popleft())
-        return batch
-
-    async def _turn(self, batch: list[Waiter]) -> None:
-        writes = [write for write, _ in batch]
+    async def _turn(self) -> None:
+        writes = [entry.write for entry in self._batch]
         # SHIELD: a turn that has begun is finished, and its claims are placed, whoever stops this loop.
         turning = asyncio.ensure_future(self._tasks.turn(writes, self._ears.wanted(), now=self._clock.now()))
         try:
             turn = await asyncio.shield(turning)
         except asyncio.CancelledError:
             try:
-                self._tell(batch, await turning)
+                self._tell(await turning)
             except StoreError as error:
-                self._fail(batch, error)
+                self._fail(error)
             raise
         except StoreError as error:
-            self._fail(batch, error)
+            self._fail(error)
             return
-        self._tell(batch, turn)
+        self._tell(turn)
 
-    def _tell(self, batch: list[Waiter], turn: Turn) -> None:
-        for event in turn.events:
-            _log_event(event)
-            self._bus.touch(event.number)
-        for (write, future), result in zip(batch, turn.results, strict=True):
+    def _tell(self, turn: Turn) -> None:
+        """Tell those first on whom work waits: attempts, clients, slots; then listeners; log lines come last."""
+        # RACE: an attempt is told of its settlement before another of the same task, claimed in this turn, begins.
+        batch, self._batch = self._batch, []
+        for (write, told, _, _), result in zip(batch, turn.results, strict=True):
+            if told is not None:
+                told(result)
             if isinstance(result, Refused):
                 self._count_stale(write, result)
             elif isinstance(write, Report | KeepFile | Save):
                 self._bus.touch(write.number)
             elif isinstance(write, RequestCancel) and result.task is not None:
                 self._ears.cancelling(result.task, write.grace_s)
-            if future is not None and not future.done():
-                future.set_result(result)
         self._ears.placed(turn)
-        self.trouble = None
+        for event in turn.events:
+            self._bus.touch(event.number)
+        # Behind all that those just told have to do at once: what they answer, assign or write next.
+        asyncio.get_running_loop().call_soon(tell_each, turn.events, _words_for)
+        self.trouble = None if turn.has_room else NO_ROOM
 
     def _count_stale(self, write: Write, result: Refused) -> None:
         if result.why is Refusal.STALE and isinstance(write, Settle | Report | Save | KeepFile):
             self.stale_writes += 1
             _log.warning(words.STALE_WRITE, write=type(write).__name__, number=write.number, token=write.token)
 
-    def _fail(self, batch: list[Waiter], error: StoreError) -> None:
-        self.trouble = error.detail
-        for _, future in batch:
-            if future is not None and not future.done():
-                future.set_exception(error)
+    def _fail(self, error: StoreError) -> None:
+        self.trouble = f"the last write failed: {error.detail}"
+        batch, self._batch = self._batch, []
         if not isinstance(error, StoreFull | StoreUnavailable):
             # After an I/O error nothing this handle says can be trusted: acknowledge nothing more.
             self._failure = error
             self._on_failure(error)
+        _tell_all(batch, error)
 
 
-def _size(write: Write) -> int:
-    match write:
-        case Submit(task=task):
-            return len(task.payload)
-        case Settle(settlement=settlement):
-            return len(settlement.result or b"")
-        case Save(checkpoint=checkpoint):
-            return len(checkpoint)
-        case _:
-            return 0
+def _tell_all(entries: Iterable[Entry], error: StoreError) -> None:
+    for entry in entries:
+        if entry.told is not None:
+            entry.told(error)
 
 
-def _log_event(event: Event) -> None:
-    fields = {"task_id": event.task_id, "attempt": event.attempt, "kind": event.kind, "state": str(event.state)}
+def _answer(answer: asyncio.Future[WriteResult], result: WriteResult | StoreError) -> None:
+    if answer.done():
+        return  # who asked has left
+    if isinstance(result, StoreError):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
+
+
+def _words_for(event: Event) -> Fields:
+    """Put an event into the words of its log line."""
+    words_for: Fields = {"task_id": event.task_id, "attempt": event.attempt, "kind": event.kind, "state": event.state}
     if event.reason is not None:
-        fields["reason"] = str(event.reason)
-    _log.info(words.TASK_PREFIX + event.name, **fields)
+        words_for["reason"] = event.reason
+    words_for["event"] = words.TASK_PREFIX + event.name
+    return words_for

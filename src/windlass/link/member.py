@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.contracts.link import Gone, Word
+from windlass.contracts.link import Gone, Hear, Word
 from windlass.core.ids import Token
 from windlass.core.kind import Isolation, Kind
 from windlass.core.stop import StopReason
@@ -60,6 +60,7 @@ class Duties(msgspec.Struct, frozen=True):
     on_hello: Callable[[Member, list[Kind]], None]
     on_unfit: Callable[[Member, str], None]
     on_change: Callable[[Member], None]
+    on_room: Callable[[Member], None]
     on_gone: Callable[[Member], None]
 
 
@@ -76,7 +77,8 @@ class Member:
         self.stage = Stage.STARTING
         self.process = WorkerProcess(self)
         self.seats: dict[Token, MemberSeat] = {}
-        self.heard_at = self.born_at = self.closed_at = asyncio.get_running_loop().time()
+        self.now = asyncio.get_running_loop().time
+        self.heard_at = self.born_at = self.closed_at = self.now()
         self.blocked_s = 0.0
         self.said_hello = False
         self.is_explained = False
@@ -103,11 +105,11 @@ class Member:
         for seat in self.seats.values():
             seat.send_waiting()
 
-    def seat(self, token: Token) -> MemberSeat:
+    def seat(self, token: Token, hear: Hear) -> MemberSeat:
         """Take a slot."""
-        seat = MemberSeat(self, token)
+        seat = MemberSeat(self, token, hear)
         if not self.seats:
-            self.heard_at, self.blocked_s = asyncio.get_running_loop().time(), 0.0
+            self.heard_at, self.blocked_s = self.now(), 0.0
         self.seats[token] = seat
         return seat
 
@@ -117,7 +119,7 @@ class Member:
             self.process.send(Retire())
         if self.stage in (Stage.STARTING, Stage.OPEN):
             self.stage = Stage.CLOSED
-            self.closed_at = asyncio.get_running_loop().time()
+            self.closed_at = self.now()
             self._duties.on_change(self)
 
     def retire(self, because_of: Token) -> None:
@@ -154,14 +156,17 @@ class Member:
     def remove(self, seat: MemberSeat) -> None:
         """Give a slot back."""
         if self.seats.pop(seat.token, None) is not None:
-            self._duties.on_change(self)
+            self._duties.on_room(self)
 
     # Owner of the process ────────────────────────────────────────
 
     def on_frame(self, frame: Frame) -> None:
         """Pass an attempt's word to its seat; take in what the worker says of itself."""
-        self.heard_at = asyncio.get_running_loop().time()
+        self.heard_at = self.now()
         match frame:
+            case Ended() | Accepted() | Report() | Save() | KeepFile():
+                if (seat := self.seats.get(frame.token)) is not None:
+                    seat.hear(frame)
             case Hello(kinds=kinds):
                 self.said_hello = True
                 self._duties.on_hello(self, kinds)
@@ -169,9 +174,6 @@ class Member:
                 self._duties.on_unfit(self, detail)
             case Beat(lag_s=lag_s, token=token):
                 self._note_lag(lag_s, token)
-            case Accepted() | Report() | Save() | KeepFile() | Ended():
-                if (seat := self.seats.get(frame.token)) is not None:
-                    seat.hear(frame)
             case _:
                 raise WorkerError(f"a worker sent {type(frame).__name__}", code="protocol_error")
 
@@ -195,14 +197,14 @@ class Member:
 class MemberSeat:
     """One attempt's place in a member; see `contracts.link.Seat`."""
 
-    def __init__(self, member: Member, token: Token) -> None:
+    def __init__(self, member: Member, token: Token, hear: Hear) -> None:
         self.member = member
         self.token = token
         self.unanswered_since: float | None = None
         """When the attempt was handed over, while it has not begun."""
         self._waiting: Assign | None = None
         self._was_sent = self._has_ended = False
-        self._words: asyncio.Queue[Word] = asyncio.Queue()
+        self._hear = hear
 
     def assign(self, frame: Assign) -> None:
         """Hand the attempt over, now or at the worker's hello."""
@@ -214,32 +216,28 @@ class MemberSeat:
         """Send what `assign` has left for the hello."""
         frame, self._waiting = self._waiting, None
         if frame is not None:
-            self.member.has_worked = self._was_sent = True
-            self.unanswered_since = asyncio.get_running_loop().time()
             self.member.process.send(frame)
+            self.member.has_worked = self._was_sent = True
+            self.unanswered_since = self.member.now()
 
     def hear(self, word: Word) -> None:
-        """Keep a word for `listen`."""
+        """Pass a word on."""
         self.unanswered_since = None
         self._has_ended = self._has_ended or isinstance(word, Ended)
-        self._words.put_nowait(word)
-
-    async def listen(self) -> Word:
-        """Wait for the attempt's next word."""
-        return await self._words.get()
-
-    def has_word(self) -> bool:
-        """Whether `listen` would give a word at once."""
-        return not self._words.empty()
+        self._hear(word)
 
     def tell(self, reason: StopReason) -> None:
         """Ask the handler to stop, or withdraw an attempt that has not been sent."""
         if self._waiting is not None:
             self._waiting = None
-            error = Error(type="NoWorker", message="stopped before a worker had come up for it")
-            self.hear(Gone(error=error, alone=False, discarded=True))
+            asyncio.get_running_loop().call_soon(self._withdraw)
         else:
             self.member.process.send(Tell(self.token, reason))
+
+    def _withdraw(self) -> None:
+        if self.member.seats.get(self.token) is self:  # RACE: its worker may have gone, and the seat been left, since
+            error = Error(type="NoWorker", message="stopped before a worker had come up for it")
+            self.hear(Gone(error=error, alone=False, discarded=True))
 
     def terminate(self) -> None:
         """SIGTERM the group; retire a shared worker instead."""

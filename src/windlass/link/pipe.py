@@ -51,6 +51,7 @@ class WorkerProcess(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._splitter = Splitter(upward=True)
         self._transport: asyncio.Transport | None = None
+        self._gathered: list[bytes] = []
         self._stream_ended = asyncio.Event()
         self._ending: str | None = None
         self.gone = asyncio.Event()
@@ -92,9 +93,19 @@ class WorkerProcess(asyncio.Protocol):
         await self._loop.create_unix_connection(lambda: self, sock=ours)
 
     def send(self, frame: Downward) -> None:
-        """Send one frame; nothing when the worker is gone already."""
+        """Send one frame, together with others of the same turn of the loop; nothing when the worker is gone already.
+
+        Raises:
+            WorkerError: the frame is larger than a frame may be.
+        """
+        self._gathered.append(encode(frame))
+        if len(self._gathered) == 1:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        gathered, self._gathered = self._gathered, []
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(encode(frame))
+            self._transport.write(b"".join(gathered))
 
     def signal_group(self, signum: signal.Signals) -> None:
         """Signal the process and all it has started; nothing when they are gone."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from windlass.config.schema import Workers as WorkersSettings
+from windlass.contracts.link import Hear
 from windlass.contracts.registry import Registry, WorkerRow
 from windlass.core.ids import ServerId, Token
 from windlass.core.kind import Isolation, Kind
@@ -46,6 +47,10 @@ class AppPool:
 
     def __init__(self, app: str, *, shared_slots: int, tools: PoolTools) -> None:
         self.app = app
+        self.names = {role: f"{app}/{role}" for role in Isolation}
+        """What its pools are called outside."""
+        self.places: dict[str, tuple[str, str]] = {}
+        """For each kind its pool, and its pool when it must run solo."""
         self.kinds: dict[str, Kind] | None = None
         self.problem: str | None = f"the app {app} has not said hello yet"
         self._shared_slots = shared_slots
@@ -69,7 +74,7 @@ class AppPool:
             return 1
         return free
 
-    def take(self, role: Isolation, token: Token) -> MemberSeat:
+    def take(self, role: Isolation, token: Token, hear: Hear) -> MemberSeat:
         """Take a free slot.
 
         Raises:
@@ -77,11 +82,12 @@ class AppPool:
         """
         for member in self._members:
             if member.role is role and member.free:
-                seat = member.seat(token)
-                self._keep_spare()
+                seat = member.seat(token, hear)
+                if role is Isolation.SOLO:
+                    self._keep_spare()
                 return seat
         if role is Isolation.SOLO and self._may_grow():
-            return self._spawn(Isolation.SOLO).seat(token)
+            return self._spawn(Isolation.SOLO).seat(token, hear)
         raise WorkerError(f"no slot is free in the {role} workers of {self.app}", code="no_slot")
 
     def _may_grow(self) -> bool:
@@ -151,7 +157,7 @@ class AppPool:
         return None
 
     def _spawn(self, role: Isolation | None) -> Member:
-        duties = Duties(self._on_hello, self._note_problem, self._on_change, self._on_gone)
+        duties = Duties(self._on_hello, self._note_problem, self._on_change, self._on_room, self._on_gone)
         member = Member(self.app, role, 1 if role is Isolation.SOLO else self._shared_slots, duties)
         self._members.append(member)
         self._do(self._bring_up(member))
@@ -198,6 +204,7 @@ class AppPool:
                 member.discard()
                 return
         self.kinds = {kind.name: kind for kind in kinds}
+        self.places = {kind.name: (self.names[kind.isolation], self.names[Isolation.SOLO]) for kind in kinds}
         self.problem = None
         self._delay_s = 0.0
         if member in self._rows and member.stage is Stage.STARTING:
@@ -225,9 +232,12 @@ class AppPool:
             self._spawn(Isolation.SOLO)
 
     def _on_change(self, member: Member) -> None:
+        self._on_room(member)
+        self._keep_spare()
+
+    def _on_room(self, member: Member) -> None:
         if member.free:
             self._tools.on_room()
-        self._keep_spare()
 
     def _note_problem(self, member: Member, detail: str) -> None:
         member.is_explained = True

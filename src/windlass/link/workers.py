@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from windlass.config.schema import Settings
-from windlass.contracts.link import Seat
+from windlass.contracts.link import Hear, Seat
 from windlass.contracts.registry import Registry, WorkerRow
 from windlass.core.ids import ServerId, Token
 from windlass.core.kind import BUILTIN_APP, Isolation, Kind
@@ -29,6 +29,7 @@ class LocalWorkers:
         self._registry = registry
         self._server = server
         self._pools: dict[str, AppPool] = {}
+        self._places: dict[str, tuple[AppPool, Isolation]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._guardian: Guardian | None = None
 
@@ -40,8 +41,9 @@ class LocalWorkers:
         tools = PoolTools(self._registry, self._server, limits, told, self._guardian, on_room, on_kinds)
         for app in (BUILTIN_APP, *self._settings.apps):
             slots = limits.builtin_slots if app == BUILTIN_APP else limits.shared_slots
-            self._pools[app] = AppPool(app, shared_slots=slots, tools=tools)
-            self._pools[app].start()
+            pool = self._pools[app] = AppPool(app, shared_slots=slots, tools=tools)
+            self._places |= {name: (pool, role) for role, name in pool.names.items()}
+            pool.start()
         self._looking = asyncio.create_task(self._look_after())
 
     async def _look_after(self) -> None:
@@ -55,21 +57,17 @@ class LocalWorkers:
 
     def slots(self) -> Mapping[str, int]:
         """Say how many slots are free now, by pool."""
-        free = {_pool_name(app, role): pool.free(role) for app, pool in self._pools.items() for role in Isolation}
+        free = {name: pool.free(role) for name, (pool, role) in self._places.items()}
         return {name: count for name, count in free.items() if count > 0}
 
     def pools(self) -> Mapping[str, tuple[str, str]]:
         """Say for each kind of a live app its pool, and its pool when it must run solo."""
-        return {
-            kind.name: (_pool_name(app, kind.isolation), _pool_name(app, Isolation.SOLO))
-            for app, pool in self._pools.items()
-            for kind in (pool.kinds or {}).values()
-        }
+        return {kind: places for pool in self._pools.values() for kind, places in pool.places.items()}
 
-    def take(self, pool: str, token: Token) -> Seat:
+    def take(self, pool: str, token: Token, hear: Hear) -> Seat:
         """Take a free slot."""
-        app, _, role = pool.rpartition("/")
-        return self._pools[app].take(Isolation(role), token)
+        app, role = self._places[pool]
+        return app.take(role, token, hear)
 
     def problems(self) -> Sequence[str]:
         """Say why not every app has said hello."""
@@ -88,7 +86,3 @@ class LocalWorkers:
         await asyncio.gather(*(pool.stop() for pool in self._pools.values()))
         if self._guardian is not None:
             await asyncio.to_thread(self._guardian.dismiss)
-
-
-def _pool_name(app: str, role: Isolation) -> str:
-    return f"{app}/{role}"

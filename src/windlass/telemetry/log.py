@@ -5,35 +5,38 @@ from __future__ import annotations
 import atexit
 import logging
 import math
-import queue
 import sys
-import threading
-import time
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from windlass.telemetry import vocabulary as words
+from windlass.telemetry.writer import Writer
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _VALUE_CHARS = 2_048
 _EXCEPTION_CHARS = 16_384
 _ITEMS = 100
-_LINES_WAITING = 10_000
+_PLAIN_CHARS = 1_024
+"""A line no longer than this in which every character can be printed needs no taming."""
+_INT_BITS = 63
 
 Logger = Any
 """A structlog logger: `log.info("event.name", field=value)`."""
+Fields = dict[str, Any]
+"""What a line says, its name as `event`."""
+
+T = TypeVar("T")
 
 
 def configure(*, level: str, style: str) -> None:
     """Set up logging for the process: `style` is `console`, `json`, or `auto` (console on a terminal)."""
     is_terminal = _is_terminal()
     console = style == "console" or (style == "auto" and is_terminal)
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=is_terminal, pad_event_to=24)
-        if console
-        else structlog.processors.JSONRenderer()
-    )
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=is_terminal, pad_event_to=24) if console else _to_json
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -46,11 +49,52 @@ def configure(*, level: str, style: str) -> None:
         logger_factory=_StderrFactory(),
         cache_logger_on_first_use=True,
     )
+    _batches.are_told = _LEVELS[level] <= logging.INFO
+    _batches.render = (lambda fields: renderer(None, "info", _tame(None, "info", fields))) if console else _plain_json
 
 
 def get_logger() -> Logger:
     """Give the logger; may be called before `configure`."""
     return structlog.get_logger()
+
+
+def tell_each(things: Sequence[T], words_for: Callable[[T], Fields]) -> None:
+    """Log a line of level info for each of `things`, which must not change any more, in the words of `words_for`.
+
+    Costs the caller one hand-over for all of them: words and lines are made in the thread that writes.
+    """
+    if things and _batches.are_told:
+        at, render = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z", _batches.render
+
+        def line(thing: T) -> str:
+            fields = words_for(thing)
+            fields["level"], fields["timestamp"] = "info", at
+            return render(fields)
+
+        _writer.put(things, line)
+
+
+class _Batches:
+    """What `configure` has chosen for lines that do not pass through structlog."""
+
+    def __init__(self) -> None:
+        self.are_told = False
+        self.render: Callable[[Fields], str] = _plain_json
+
+
+def _to_json(_logger: object, _method: str, fields: Fields) -> str:
+    return msgspec.json.encode(fields).decode()
+
+
+def _plain_json(fields: Fields) -> str:
+    """Render fields that are most likely tame already."""
+    try:
+        line = msgspec.json.encode(fields).decode()
+        if len(line) <= _PLAIN_CHARS and line.isprintable():
+            return line
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return _to_json(None, "info", _tame(None, "info", fields))
 
 
 def _is_terminal() -> bool:
@@ -73,7 +117,9 @@ def _tame(_logger: object, _method: str, fields: Any) -> Any:
 
 
 def _tame_value(value: Any) -> Any:
-    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, int) and value.bit_length() <= _INT_BITS:
         return value
     text = value if isinstance(value, str) else repr(value)
     return _escape(text if len(text) <= _VALUE_CHARS else text[:_VALUE_CHARS] + "…")
@@ -91,51 +137,14 @@ def _escape(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-class _Writer:
-    """Writes lines to stderr from a thread of its own, so that a reader who has stopped reading stops nobody.
-
-    LIMIT: what nobody reads is dropped beyond a bound, and counted.
-    """
-
-    def __init__(self) -> None:
-        self._lines: queue.Queue[str] = queue.Queue(_LINES_WAITING)
-        self._dropped = 0
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-
-    def put(self, line: str) -> None:
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._write, name="windlass-log", daemon=True)
-                    self._thread.start()
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
-            self._dropped += 1
-
-    def flush(self, within_s: float) -> None:
-        """Give the lines that wait so long to be written."""
-        give_up_at = time.monotonic() + within_s
-        while self._lines.unfinished_tasks and time.monotonic() < give_up_at:
-            time.sleep(0.005)
-
-    def _write(self) -> None:
-        while True:
-            line = self._lines.get()
-            try:
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
-                if self._dropped and self._lines.empty():
-                    dropped, self._dropped = self._dropped, 0
-                    get_logger().warning(words.LOG_DROPPED, lines=dropped)
-            except (AttributeError, OSError, ValueError):
-                continue  # no stderr, or a closed one, must not stop the work it was told about
-            finally:
-                self._lines.task_done()
+_batches = _Batches()
 
 
-_writer = _Writer()
+def _tell_of_dropped(lines: int) -> None:
+    get_logger().warning(words.LOG_DROPPED, lines=lines)
+
+
+_writer = Writer(_tell_of_dropped)
 
 
 def flush(within_s: float = 1.0) -> None:
@@ -155,6 +164,6 @@ class _StderrFactory:
 
 class _StderrLogger:
     def msg(self, message: str) -> None:
-        _writer.put(message)
+        _writer.put((message,), str)
 
     debug = info = warning = error = critical = log = msg

@@ -105,11 +105,11 @@ def run_blocking(handler: Handler, frame: Assign, host: AttemptHost, settings: W
 
 
 async def run_async(handler: Handler, frame: Assign, host: AttemptHost, settings: WorkerSettings, send: Send) -> None:
-    """Run an `async def` handler in this loop, or a plain one in a thread beside it, from Accepted to Ended.
+    """Run an `async def` handler in this loop, or a plain one in a thread beside it, to Ended; its session has said
+    Accepted.
 
     Concurrency: cancel it only once it has begun; before that `host.stopping` alone keeps it from running.
     """
-    send(Accepted(frame.token))
     if handler.signature.is_async:
         outcome = await _await(handler, frame, host, settings)
     else:
@@ -198,7 +198,8 @@ def _left_files(frame: Assign) -> list[FileRow]:
         OSError: the directory cannot be read.
         UnicodeEncodeError: a file's name is no text.
     """
-    if frame.kind in _KEEP_THEIR_OWN:
+    is_there = os.access(frame.directory, os.F_OK, follow_symlinks=False)  # most have none: cheaper than to open it
+    if frame.kind in _KEEP_THEIR_OWN or not is_there:
         return []
     sizes: dict[str, int] = {}
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(frame.directory) as entries:

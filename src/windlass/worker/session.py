@@ -11,6 +11,7 @@ import queue
 import select
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from windlass.app.app import App, Handler
@@ -19,7 +20,7 @@ from windlass.core.ids import Token
 from windlass.core.outcome import Errored
 from windlass.core.task import Error
 from windlass.errors import WorkerError
-from windlass.wire.frames import Assign, Beat, Ended, Frame, Retire, Saved, Splitter, Tell
+from windlass.wire.frames import Accepted, Assign, Beat, Ended, Frame, Retire, Saved, Splitter, Tell, Upward
 from windlass.worker.attempt import REPORT_EVERY_S, AttemptHost, run_async, run_blocking
 from windlass.worker.wire import Wire, end_group
 
@@ -42,6 +43,7 @@ class SharedSession:
         self._attempts: dict[Token, asyncio.Task[None]] = {}
         self._tokens: dict[asyncio.Task[None], Token] = {}
         self._turned_at = time.monotonic()
+        self._is_flush_due = False
         self._retiring = False
         self._retired = asyncio.Event()
 
@@ -49,17 +51,23 @@ class SharedSession:
         """Serve until the server retires this worker, beginning with `frames` that have come already."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="windlass-handler"))
-        for frame in frames:
-            self._take(frame)
+        self._take_all(frames)
         loop.add_reader(self._wire.socket, self._read)
         threading.Thread(target=self._watch, args=(loop,), name="windlass-watch", daemon=True).start()
         ticking = asyncio.create_task(self._tick())
         await self._retired.wait()
         ticking.cancel()
+        self._wire.flush()
 
     def _read(self) -> None:
-        for frame in self._splitter.feed(self._wire.receive(wait=False)):
+        self._take_all(self._splitter.feed(self._wire.receive(wait=False)))
+
+    def _take_all(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
             self._take(frame)
+        # RACE: that attempts have begun is said before the first step of any: if that ends this worker, the server must
+        # know which ones were inside.
+        self._wire.flush()
 
     def _take(self, frame: Frame) -> None:
         match frame:
@@ -82,14 +90,26 @@ class SharedSession:
     def _begin(self, frame: Assign) -> None:
         handler = self._app.handlers.get(frame.kind)
         if handler is None:
-            self._wire.send(Ended(frame.token, _no_handler(frame.kind)))
+            self._wire.gather(Ended(frame.token, _no_handler(frame.kind)))
             return
+        self._wire.gather(Accepted(frame.token))
         host = AttemptHost(frame.token, self._wire.send)
-        attempt = asyncio.create_task(run_async(handler, frame, host, self._settings, self._wire.send))
+        attempt = asyncio.create_task(run_async(handler, frame, host, self._settings, self._send_soon))
         self._hosts[frame.token] = host
         self._attempts[frame.token] = attempt
         self._tokens[attempt] = frame.token
         attempt.add_done_callback(self._ended)
+
+    def _send_soon(self, frame: Upward) -> None:
+        """Send what attempts say at their end together with others of the same turn of the loop."""
+        self._wire.gather(frame)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        self._wire.flush()
 
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         token = self._tokens.pop(attempt)
@@ -108,13 +128,14 @@ class SharedSession:
             await asyncio.sleep(BEAT_EVERY_S / 4)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Flush progress, beat, and notice the server's end, in a thread that a blocked loop cannot stop."""
+        """Flush, beat, and notice the server's end, in a thread that a blocked loop cannot stop."""
         poll = select.poll()
         poll.register(self._wire.socket, select.POLLRDHUP)
         beat_at = 0.0
         while True:
             if poll.poll(REPORT_EVERY_S * 1000):
                 end_group()
+            self._wire.flush()  # a handler may block the loop in the very turn in which another has ended
             for host in list(self._hosts.values()):
                 host.flush()
             now = time.monotonic()
@@ -162,6 +183,7 @@ class SoloSession:
                 host.has_ended = True
 
     async def _run_async(self, handler: Handler, frame: Assign, host: AttemptHost) -> None:
+        self._wire.send(Accepted(frame.token))
         attempt = asyncio.create_task(run_async(handler, frame, host, self._settings, self._wire.send))
         # RACE: told before this line, the attempt sees `stopping` in its first step; later, it is cancelled after it.
         self._cancel = (asyncio.get_running_loop(), attempt)

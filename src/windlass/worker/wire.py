@@ -1,4 +1,7 @@
-"""The worker's end of the link: sends whole frames from any thread, and ends the worker when the server is gone."""
+"""The worker's end of the link: sends whole frames from any thread, and ends the worker when the server is gone.
+
+Knows nothing of what they mean.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,28 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self._lock = threading.Lock()
+        self._gathered: list[bytes] = []
 
     def send(self, frame: Upward) -> None:
-        """Send one frame. Blocks while the server is behind, which bounds what a noisy handler can pile up."""
+        """Send one frame, and before it those gathered. Blocks while the server is behind, which bounds what a noisy
+        handler can pile up.
+        """
+        self.gather(frame)
+        self.flush()
+
+    def gather(self, frame: Upward) -> None:
+        """Keep one frame for `flush`, in its place."""
         data = encode(frame)
+        with self._lock:
+            self._gathered.append(data)
+
+    def flush(self) -> None:
+        """Send what has been gathered. Blocks like `send`."""
         try:
             with self._lock:
-                self.socket.sendall(data)
+                gathered, self._gathered = self._gathered, []
+                if gathered:
+                    self.socket.sendall(b"".join(gathered))
         except OSError:
             end_group()
 

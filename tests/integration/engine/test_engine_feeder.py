@@ -34,7 +34,6 @@ class Room:
             run=self.run,
             clock=CLOCK,
             ids=IDS,
-            on_failure=self.failures.append,
         )
         ears = Ears()
         ears.wanted, ears.placed = self.feeder.wanted, self.feeder.placed  # type: ignore[method-assign]
@@ -66,7 +65,7 @@ async def room() -> AsyncIterator[Room]:
     room.settler.start()
     yield room
     async with asyncio.timeout(10):
-        await room.feeder.close()
+        room.feeder.close()
         await room.settler.stop()
     assert not room.failures
 
@@ -79,7 +78,7 @@ async def test_nothing_is_claimed_before_it_opens_and_after_it_closes(room: Room
     assert not room.claimed
     room.feeder.open()
     await until(lambda: len(room.claimed) == 2)
-    await room.feeder.close()
+    room.feeder.close()
     await room.submit()
     room.give(1)
     await asyncio.sleep(0.01)

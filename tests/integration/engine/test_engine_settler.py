@@ -102,8 +102,8 @@ async def test_what_waits_together_is_written_together(turning: Room):
 
 
 async def test_a_turn_is_bounded_by_its_writes_and_by_their_bytes(room: Room, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windlass.engine.settler.TURN_WRITES", 10)
-    monkeypatch.setattr("windlass.engine.settler.TURN_BYTES", 1_000)
+    monkeypatch.setattr("windlass.engine.line.TURN_WRITES", 10)
+    monkeypatch.setattr("windlass.engine.line.TURN_BYTES", 1_000)
     small = [room.submit() for _ in range(25)]
     payloads = [b"x" * size for size in (400, 400, 400, 5_000)]
     large = [asyncio.create_task(room.settler.write(Submit(new_task(payload=payload)))) for payload in payloads]
@@ -210,7 +210,7 @@ async def test_claims_are_asked_for_before_each_turn_and_placed_after_it(turning
 
 
 async def test_a_full_line_refuses_a_write_and_says_when_to_come_again(room: Room, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windlass.engine.settler.LINE_WRITES", 10)
+    monkeypatch.setattr("windlass.engine.line.LINE_WRITES", 10)
     waiting = [room.submit() for _ in range(10)]
     await asyncio.sleep(0)
     with pytest.raises(SaturatedError, match="10 writes wait for the store already") as refused:
@@ -224,7 +224,7 @@ async def test_a_full_line_refuses_a_write_and_says_when_to_come_again(room: Roo
 async def test_progress_is_dropped_when_the_line_is_half_full_and_files_are_not(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("windlass.engine.settler.LINE_WRITES", 10)
+    monkeypatch.setattr("windlass.engine.line.LINE_WRITES", 10)
     [task] = await running_tasks(room.tasks, 1)
     assert task.token is not None
     for n in range(20):
@@ -268,7 +268,7 @@ async def test_a_turn_that_fails_for_now_fails_its_own_writes_and_the_next_one_w
 async def test_nothing_is_acknowledged_after_the_store_has_broken_and_its_failure_is_told_once(
     turning: Room, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("windlass.engine.settler.TURN_WRITES", 2)
+    monkeypatch.setattr("windlass.engine.line.TURN_WRITES", 2)
     gate = Gate(StoreCorrupt("an I/O error"))
     turning.tasks.mishaps = [gate]
     failing = [turning.submit() for _ in range(2)]
@@ -293,7 +293,7 @@ async def test_nothing_is_acknowledged_after_the_store_has_broken_and_its_failur
 async def test_a_turn_that_breaks_in_an_unknown_way_leaves_nobody_waiting(
     turning: Room, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("windlass.engine.settler.TURN_WRITES", 2)
+    monkeypatch.setattr("windlass.engine.line.TURN_WRITES", 2)
     turning.tasks.mishaps = [raising(ZeroDivisionError())]
     done = await asyncio.wait_for(asyncio.gather(*(turning.submit() for _ in range(5)), return_exceptions=True), 5)
     assert all(isinstance(each, WindlassError) for each in done)
@@ -306,7 +306,7 @@ async def test_a_turn_that_breaks_in_an_unknown_way_leaves_nobody_waiting(
 
 
 async def test_a_stop_writes_what_waits(room: Room, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windlass.engine.settler.TURN_WRITES", 3)
+    monkeypatch.setattr("windlass.engine.line.TURN_WRITES", 3)
     room.settler.start()
     writes = [room.submit() for _ in range(10)]
     await asyncio.sleep(0)

@@ -51,7 +51,7 @@ async def test_a_kind_is_not_called_unknown_before_every_app_has_said_hello(
         async with asyncio.timeout(15):
             while not engine.health().is_ready:
                 await asyncio.sleep(0.01)
-        assert (await engine.submit(hello))[0].state is State.QUEUED
+        assert (await engine.submit(hello)).task.state is State.QUEUED
         with pytest.raises(InputError):
             await engine.submit(Submission(kind="nobody_has_this", payload={}))
     finally:
@@ -118,7 +118,7 @@ async def test_an_app_that_cannot_be_imported_is_told_and_its_tasks_wait(
             while "a_module_nobody_has" not in str(engine.health().problems):
                 await asyncio.sleep(0.01)
         assert not engine.health().is_ready
-        again, _ = await engine.submit(Submission(kind="hello", payload={"name": "y"}))
+        again = (await engine.submit(Submission(kind="hello", payload={"name": "y"}))).task
         assert engine.waiting(again) == "no_worker"
         assert (await engine.get(task.id)).state is State.QUEUED
     finally:

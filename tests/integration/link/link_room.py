@@ -51,10 +51,11 @@ class Diary(MemoryRegistry):
 class Placed:
     """One attempt in a worker."""
 
-    def __init__(self, seat: Seat, token: Token) -> None:
-        self.seat = seat
+    def __init__(self, token: Token) -> None:
+        self.seat: Seat
         self.token = token
         self.words: list[Word] = []
+        self.said: asyncio.Queue[Word] = asyncio.Queue()
 
     @property
     def pid(self) -> int:
@@ -63,7 +64,7 @@ class Placed:
 
     async def hear(self) -> Word:
         async with asyncio.timeout(PATIENCE_S):
-            word = await self.seat.listen()
+            word = await self.said.get()
         self.words.append(word)
         return word
 
@@ -112,8 +113,14 @@ class Room:
         shared, _ = self.workers.pools()[kind]
         chosen = pool or shared
         await self.until(lambda: self.workers.slots().get(chosen))
+        return self.seated(kind, payload, pool=chosen)
+
+    def seated(self, kind: str, payload: dict[str, Any] | None = None, *, pool: str | None = None) -> Placed:
+        """Take a slot that is free, and assign it, without giving way to anybody."""
+        chosen = pool or self.workers.pools()[kind][0]
         token = self._ids.token()
-        placed = Placed(self.workers.take(chosen, token), token)
+        placed = Placed(token)
+        placed.seat = self.workers.take(chosen, token, placed.said.put_nowait)
         frame = Assign(
             task_id=TaskId(f"task-{token}"),
             token=token,

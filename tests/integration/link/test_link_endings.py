@@ -57,6 +57,19 @@ def ends_and_leaves_a_child(size: int, *, ctx) -> str:
     return "x" * size
 
 @app.task()
+async def quick() -> str:
+    return "quick"
+
+@app.task()
+async def blocks_until(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.005)
+
+@app.task()
+async def dies_in_its_first_step() -> None:
+    os._exit(3)
+
+@app.task()
 def exits(code: int) -> None:
     os._exit(code)
 
@@ -137,7 +150,7 @@ async def is_silent(placed: Placed) -> bool:
     """Whether nothing more comes after the last word."""
     try:
         async with asyncio.timeout(0.05):
-            await placed.seat.listen()
+            await placed.said.get()
     except TimeoutError:
         return True
     return False
@@ -283,3 +296,26 @@ async def test_a_worker_that_closes_its_link_and_lives_on_is_killed(
         gone = await (await room.place(kind)).last_word()
         assert isinstance(gone, Gone)
         assert gone.error.exit == "SIGKILL"
+
+
+async def test_an_ending_is_told_though_a_neighbour_blocks_the_loop_in_the_very_same_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    go = tmp_path / "go"
+    async with workers_of(tmp_path, monkeypatch, HANDLERS) as room:
+        first, blocker = room.seated("quick"), room.seated("blocks_until", {"path": str(go)})
+        assert [type(await first.hear()), type(await first.hear())] == [Accepted, Ended]
+        go.touch()
+        assert isinstance(await blocker.last_word(), Ended)
+
+
+async def test_that_an_attempt_has_begun_is_told_before_its_first_step_can_end_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with workers_of(tmp_path, monkeypatch, HANDLERS) as room:
+        placed = [room.seated("quick"), room.seated("dies_in_its_first_step"), room.seated("quick")]
+        for each in placed:
+            assert isinstance(await each.hear(), Accepted)
+        gone = await placed[1].last_word()
+        assert isinstance(gone, Gone)
+        assert gone.error.exit == "exit 3"

@@ -81,7 +81,7 @@ async def test_a_shared_worker_takes_attempts_up_to_its_capacity_and_not_one_mor
             assert room.workers.slots().get(SHARED, 0) == left
         assert len({each.pid for each in placed}) == 1
         with pytest.raises(WorkerError, match="no slot is free in the shared workers") as refused:
-            room.workers.take(SHARED, Token("one too many"))
+            room.workers.take(SHARED, Token("one too many"), pytest.fail)
         assert refused.value.code == "no_slot"
         rooms = room.rooms
         placed[1].seat.tell(StopReason.CANCEL)
@@ -121,7 +121,7 @@ async def test_a_solo_pool_grows_up_to_its_limit_with_one_worker_an_attempt(
         assert len({each.pid for each in placed}) == 3
         assert SOLO not in room.workers.slots()
         with pytest.raises(WorkerError):
-            room.workers.take(SOLO, Token("one too many"))
+            room.workers.take(SOLO, Token("one too many"), pytest.fail)
         for each in placed[:2]:
             each.seat.tell(StopReason.CANCEL)
             assert await each.last_word() == Ended(each.token, Succeeded(b'"waited"'))

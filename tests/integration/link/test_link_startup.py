@@ -13,7 +13,7 @@ import pytest
 from link_room import APP, SHARED, SOLO, our_workers, workers_of
 from live import command_of, is_alive
 
-from windlass.contracts.link import Gone
+from windlass.contracts.link import Gone, Word
 from windlass.core.ids import Token
 from windlass.core.kind import BUILTIN_APP
 from windlass.wire.frames import Accepted, Ended, Report
@@ -171,9 +171,10 @@ async def test_a_slot_taken_while_the_stop_begins_leaves_no_process(tmp_path: Pa
         started = len(room.registry.recorded)
         stopping = asyncio.create_task(room.workers.stop())
         await asyncio.sleep(0)
-        seat = room.workers.take(f"{BUILTIN_APP}/solo", Token("late"))
+        said: asyncio.Queue[Word] = asyncio.Queue()
+        room.workers.take(f"{BUILTIN_APP}/solo", Token("late"), said.put_nowait)
         await stopping
         async with asyncio.timeout(5):
-            assert isinstance(await seat.listen(), Gone)
+            assert isinstance(await said.get(), Gone)
         assert len(room.registry.recorded) == started
     assert not our_workers()

@@ -52,6 +52,7 @@ class Attempt:
 
     def begin(self) -> asyncio.Task[None]:
         handler = self.app.handlers["kind"]
+        self.send(Accepted(TOKEN))  # as its session does
         return asyncio.create_task(run_async(handler, self.frame, self.host, self.settings, self.send))
 
     def stop(self, running: asyncio.Task[None]) -> None:

@@ -95,12 +95,12 @@ def test_a_task_runs_when_it_is_asked_for_and_never_in_the_past(option: dict[str
 @pytest.mark.parametrize(
     ("options", "code", "pointer"),
     [
-        ({"run_at": NOW, "delay_s": 1.0}, "conflicting_fields", "/delay"),
-        ({"run_at": NOW + timedelta(days=366, seconds=1)}, "out_of_range", "/run_at"),
-        ({"run_at": datetime.max.replace(tzinfo=UTC)}, "out_of_range", "/run_at"),
+        ({"run_at": NOW, "delay_s": 1.0}, "exclusive_fields", "/delay"),
+        ({"run_at": NOW + timedelta(days=366, seconds=1)}, "invalid_value", "/run_at"),
+        ({"run_at": datetime.max.replace(tzinfo=UTC)}, "invalid_value", "/run_at"),
         ({"run_at": NOW.replace(tzinfo=None)}, "naive_time", "/run_at"),
-        ({"queue": "no spaces"}, "bad_name", "/queue"),
-        ({"queue": "x" * 65}, "bad_name", "/queue"),
+        ({"queue": "no spaces"}, "invalid_value", "/queue"),
+        ({"queue": "x" * 65}, "invalid_value", "/queue"),
         ({"payload": {"n": float("nan")}}, "not_json", "/n"),
         ({"payload": {"n": 2**70}}, "not_json", "/n"),
     ],

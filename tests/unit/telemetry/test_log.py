@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 import structlog
 
-from windlass.telemetry.log import _Writer, configure, flush, get_logger
+from windlass.telemetry.log import _tell_of_dropped, configure, flush, get_logger, tell_each
+from windlass.telemetry.writer import Writer
 
 Log = Callable[..., list[str]]
 
@@ -280,8 +282,8 @@ class Stuck(Pipe):
 def test_a_reader_that_has_stopped_reading_stops_nobody_and_what_it_missed_is_counted(
     catch: Catch, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("windlass.telemetry.log._LINES_WAITING", 20)
-    monkeypatch.setattr("windlass.telemetry.log._writer", _Writer())
+    monkeypatch.setattr("windlass.telemetry.writer._LINES_WAITING", 20)
+    monkeypatch.setattr("windlass.telemetry.log._writer", Writer(_tell_of_dropped))
     stderr = catch(Stuck())
     configure(level="info", style="json")
     get_logger().info("first")
@@ -293,3 +295,78 @@ def test_a_reader_that_has_stopped_reading_stops_nobody_and_what_it_missed_is_co
     told = [json.loads(line) for line in stderr.getvalue().splitlines()]
     assert [line["n"] for line in told if line["event"] == "task.started"] == list(range(20))
     assert [line["lines"] for line in told if line["event"] == "log.dropped"] == [80]
+
+
+# ── many lines handed over together ────────────────────────────────
+
+
+def test_lines_handed_over_together_look_like_any_other(log: Log, catch: Catch, style: str):
+    [alone] = log("task.started", task_id="t", attempt=1)
+    stderr = catch()
+    configure(level="info", style=style)
+    tell_each([1, 2], lambda attempt: {"task_id": "t", "attempt": attempt, "event": "task.started"})
+    flush()
+    first, second = stderr.getvalue().splitlines()
+    assert re.sub(TIME, "", first) == re.sub(TIME, "", alone)
+    assert "2" in re.sub(TIME, "", second)
+
+
+TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z"
+
+
+@hostile
+def test_each_of_many_is_one_line_whatever_it_tells(catch: Catch, style: str, text: str):
+    stderr = catch()
+    configure(level="info", style=style)
+    tell_each([text] * 3, lambda detail: {"event": "task.started", "detail": detail})
+    flush()
+    lines = stderr.getvalue()[:-1].split("\n")
+    assert len(lines) == 3
+    assert all(is_clean(line) and len(line) < 30_000 for line in lines)
+
+
+def test_many_below_the_level_are_not_even_put_into_words(catch: Catch, style: str):
+    stderr = catch()
+    configure(level="warning", style=style)
+    tell_each([1], lambda _: pytest.fail("nobody will read it"))
+    flush()
+    assert stderr.getvalue() == ""
+
+
+def test_one_that_cannot_be_put_into_words_costs_nobody_his_lines(catch: Catch, style: str):
+    stderr = catch()
+    configure(level="info", style=style)
+    tell_each([1, 0, 1], lambda n: {"event": "task.started", "n": 1 // n})
+    flush()
+    first, second, third = stderr.getvalue().splitlines()
+    assert "task.started" in first
+    assert second == "a line about a int cannot be rendered: ZeroDivisionError"
+    assert "task.started" in third
+
+
+def test_many_are_in_order_with_single_lines(catch: Catch):
+    stderr = catch()
+    configure(level="info", style="json")
+    for n in range(0, 300, 3):
+        get_logger().info("task.started", n=n)
+        tell_each([n + 1, n + 2], lambda m: {"event": "task.started", "n": m})
+    flush()
+    assert [json.loads(line)["n"] for line in stderr.getvalue().splitlines()] == list(range(300))
+
+
+def test_of_many_that_nobody_reads_the_first_are_kept_and_the_others_counted(
+    catch: Catch, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("windlass.telemetry.writer._LINES_WAITING", 20)
+    monkeypatch.setattr("windlass.telemetry.log._writer", Writer(_tell_of_dropped))
+    stderr = catch(Stuck())
+    configure(level="info", style="json")
+    get_logger().info("first")
+    assert stderr.reached.wait(5)
+    for begin in range(0, 90, 15):
+        tell_each(range(begin, begin + 15), lambda n: {"event": "task.started", "n": n})
+    stderr.go.set()
+    flush()
+    told = [json.loads(line) for line in stderr.getvalue().splitlines()]
+    assert [line["n"] for line in told if line["event"] == "task.started"] == list(range(20))
+    assert [line["lines"] for line in told if line["event"] == "log.dropped"] == [70]
