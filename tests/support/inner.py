@@ -33,8 +33,7 @@ class Inner:
         self.workers = workers
 
     async def submit(self, kind: str, payload: dict[str, Any] | None = None, **options: Any) -> Task:
-        task, _ = await self.engine.submit(Submission(kind=kind, payload=payload or {}, **options))
-        return task
+        return (await self.engine.submit(Submission(kind=kind, payload=payload or {}, **options))).task
 
     async def until(self, task: Task, *states: State) -> Task:
         """Wait until the task is in one of `states` (by default: has ended)."""

@@ -34,6 +34,8 @@ class LiveServer:
         self.log = directory / "server.log"
         self.settings = {"WINDLASS_OUTBOUND__ALLOW": "127.0.0.0/8", **settings}
         self.pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=2, read=70))
+        self.prefix: list[str] = []
+        """What puts the server where it belongs, such as into a namespace."""
         self.process: subprocess.Popen[bytes] | None = None
         self.ready_after_s = 0.0
 
@@ -41,7 +43,7 @@ class LiveServer:
 
     def start(self, *, wait: bool = True) -> LiveServer:
         """Start the server and wait until it is ready."""
-        command = [sys.executable, "-m", "windlass", "serve", *self.apps]
+        command = [*self.prefix, sys.executable, "-m", "windlass", "serve", *self.apps]
         command += ["--port", str(self.port), "--data", str(self.directory / "data")]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("WINDLASS_")}
         began_at = time.monotonic()

@@ -19,6 +19,7 @@ FIGURES = {
         "later_submit_p99_ms",
     },
     "drain": {"raw_inserts_per_s", "slots_64_run_per_s", "slots_64_server_cpu_us"},
+    "end_to_end": {"raw_inserts_per_s", "slots_64_submits_per_s", "slots_64_run_per_s", "slots_64_server_cpu_us"},
     "latency": {"bare_answer_p50_ms", "start_p50_ms", "start_p99_ms", "start_over_bare_p50_ms"},
     "turns": {"raw_inserts_per_s", "slots_64_lives_per_s"},
     "growth": {"claim_waiting_200_ms", "submit_waiting_1k_ms", "claim_held_200_ms", "page_finished_200_ms"},
@@ -27,6 +28,7 @@ FIGURES = {
 RATIOS = {
     "submits": "later_submits / bare_submits",
     "drain": "slots_64_run / raw_inserts",
+    "end_to_end": "slots_64_run / raw_inserts",
     "latency": "start_p50 / bare_answer_p50",
     "turns": "slots_64_lives / raw_inserts",
     "growth": "claim_waiting_1k / claim_waiting_200",

@@ -1,0 +1,35 @@
+"""Whether a data directory keeps all of its rules: what every proof of a crash ends with."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+from windlass.config.schema import FILES
+from windlass.core.invariants import Violation
+from windlass.engine.audit import Audit
+from windlass.engine.clock import SystemIds
+from windlass.store.open import take_snapshot
+
+
+def assert_clean(data: Path) -> None:
+    """See that the store in `data` breaks no rule, whether or not its server runs; may be called from a loop or not.
+
+    Beside a running server it is the store of one moment that is judged.
+    """
+    found = violations_in(data)
+    assert not found, "\n".join(f"{v.rule}: task {v.number}: {v.detail}" for v in found)
+
+
+def violations_in(data: Path) -> list[Violation]:
+    """Give all the rules that the store in `data` breaks."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, _audit(data)).result()
+
+
+async def _audit(data: Path) -> list[Violation]:
+    with closing(take_snapshot("sqlite", data=data, ids=SystemIds())) as snapshot:
+        audit = Audit(snapshot, on_progress=lambda done, expected: None)
+        return [violation async for violation in audit.violations(data / FILES)]
