@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 
@@ -75,21 +76,30 @@ async def test_one_that_is_cleared_does_not_ring_even_in_its_last_moment():
 
 
 async def test_what_arrived_while_the_loop_stood_still_is_heard_before_it_rings():
-    bell = Bell()
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        heard: list[int] = []
-        loop = asyncio.get_running_loop()
-        loop.add_reader(ours, lambda: heard.append(len(bell.rings) if ours.recv(1) else -1))
+    bell, heard = Bell(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        (ours, theirs), (stop, stopper) = pairs = socket.socketpair(), socket.socketpair()
+        for each in (*pairs[0], *pairs[1]):
+            stack.enter_context(each)
+            stack.callback(loop.remove_reader, each)
+        rung_before: list[int] = []
+
+        def hear() -> None:
+            ours.recv(1)
+            rung_before.append(len(bell.rings))
+            heard.set()
 
         def stand_still() -> None:
+            stop.recv(1)
             theirs.send(b"x")
             time.sleep(0.05)
 
-        # From a timer: the loop that looks at its timers first does so again before it reads.
-        loop.call_later(0.005, stand_still)
+        loop.add_reader(ours, hear)
+        # From a reader: a loop that looks at its timers first does so before it reads again.
+        loop.add_reader(stop, stand_still)
         bell.alarm.set(CLOCK.monotonic() + 0.02)
+        stopper.send(b"x")
         await bell.wait()
-        loop.remove_reader(ours)
-    assert heard == [0]
+        await heard.wait()
+    assert rung_before == [0]
