@@ -11,7 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from bank import BANK, Bug
+from bank import BANK
+from bank_bug import Bug
 from rotation import share
 from syscalls import need_strace
 
@@ -52,7 +53,7 @@ def put_in(bug: Bug, home: Path) -> None:
         compiled.unlink()
 
 
-def tests_in(home: Path, bug: Bug, *options: str) -> tuple[int, str]:
+def run_tests(home: Path, bug: Bug, *options: str) -> tuple[int, str]:
     """Run the tests of a bug on a copy of the tree; give pytest's exit code and what it said."""
     environ = {**os.environ, "PYTHONPATH": str(home / "src"), "PYTEST_ADDOPTS": ""}
     environ.pop("PYTEST_XDIST_WORKER", None)
@@ -68,10 +69,10 @@ def check(bug: Bug, home: Path) -> None:
     if bug.needs_strace:
         need_strace()
     tree = copy_of_the_tree(home)
-    code, said = tests_in(tree, bug)
+    code, said = run_tests(tree, bug)
     assert code == pytest.ExitCode.OK, f"fails without the bug: {said}"
     put_in(bug, tree)
-    code, said = tests_in(tree, bug, "--timeout=10")
+    code, said = run_tests(tree, bug, "--timeout=10")
     assert code == pytest.ExitCode.TESTS_FAILED, f"nobody sees that {bug.name}: {said}"
     assert re.search(r"\d+ failed|\++ Timeout \++", said), f"broke instead of failing or hanging: {said}"
 

@@ -29,6 +29,7 @@ def sleep_blocking(seconds: float = 600.0) -> str:
 
 @app.task(timeout="10m")
 async def swallow(*, ctx: windlass.AsyncContext) -> None:
+    ctx.progress(0)
     while True:
         try:
             await asyncio.sleep(3600)
@@ -36,8 +37,9 @@ async def swallow(*, ctx: windlass.AsyncContext) -> None:
             ctx.progress(1, message="no")
 
 @app.task(timeout="10m")
-def spin() -> None:
+def spin(*, ctx: windlass.Context) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ctx.progress(0)
     while True:
         pass
 

@@ -9,8 +9,8 @@
     <                                and its body: JSON is compared as JSON, field by field; no body means none
     < {"id": "{uuid first}", "created_at": "{instant}", "duration": 0}
 
-Between braces stand forms (`FORMS`); one with a name is remembered, and `{first}` is what was remembered. An object with
-the field "..." may have fields besides. Lines that begin with `#` are for people.
+Between braces stand forms (`FORMS`); one with a name is remembered, and `{first}` is what was remembered. An object
+with the field "..." may have fields besides. Lines that begin with `#` are for people.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def read_steps(path: Path) -> Iterator[Step]:
             body=None if body is None else body.encode(),
             status=int(due[0]),
             due_headers=due_headers,
-            due_body=body if (body := due_body) is not None else "",
+            due_body=due_body or "",
         )
 
 
@@ -118,7 +118,7 @@ def play(path: Path, ask: Ask, **known: str) -> None:
             answer = ask(step.method, target, headers, body)
             found = dict(names)
             try:
-                _compare(step, answer, found)
+                compare(step, answer, found)
             except Mismatch as mismatch:
                 if not step.is_asked_again or time.monotonic() > give_up_at:
                     raise AssertionError(f"{where}: {mismatch}\ncame: {answer}") from None
@@ -132,7 +132,7 @@ def _fill(text: str, names: dict[str, str]) -> str:
     return _BRACES.sub(lambda found: names.get(found[1], found[0]), text)
 
 
-def _compare(step: Step, answer: Answer, names: dict[str, str]) -> None:
+def compare(step: Step, answer: Answer, names: dict[str, str]) -> None:
     _same("the status", step.status, answer.status)
     for name, due in step.due_headers.items():
         if name not in answer.headers:

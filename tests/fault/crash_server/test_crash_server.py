@@ -24,7 +24,7 @@ ANSWERING = ("write", "writev", "sendto", "sendmsg")
 """The calls by which the loop speaks to clients and workers."""
 STRIDE = 8
 """Which calls the long proof kills a server at: one in so many. Between two of them little else happens."""
-SHARES = 32
+SHARES = 48
 """In how many runs of the tests all of these have had their turn."""
 
 
@@ -191,7 +191,7 @@ def try_each(kills: Sequence[Kill], way: Way, home: Path) -> None:
     assert met >= len(kills) // 2
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("way", [STORE, LOOP], ids=["store", "loop"])
 def test_a_share_of_the_calls_of_a_server_loses_nothing(tmp_path: Path, way: Way) -> None:
     kills = share(kills_of(way, tmp_path / "whole"), of=SHARES)

@@ -7,15 +7,13 @@ plays workers and clients itself, and its clock stands still until it is moved.
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
+from crash_parts import CountedIds, Hands, Ledger, StillClock
 
 from windlass.contracts.registry import ServerRow, WorkerRow
 from windlass.contracts.store import Store
@@ -40,21 +38,20 @@ from windlass.contracts.tasks import (
     Submit,
     SubmitBatch,
     Sweep,
-    Turn,
     Wanted,
     Write,
     WriteResult,
 )
 from windlass.core.backoff import RetryPolicy
 from windlass.core.decide import decide
-from windlass.core.ids import ServerId, TaskId, Token
+from windlass.core.ids import TaskId, Token
 from windlass.core.kind import Isolation, Kind
 from windlass.core.outcome import Errored, Outcome, Snoozed, Succeeded
 from windlass.core.state import State
 from windlass.core.task import Error, FileRow, NewTask, Progress, Task
 from windlass.engine.bus import Bus
 from windlass.engine.reaper import Reaper
-from windlass.engine.settler import Ears, Settler
+from windlass.engine.settler import Settler
 from windlass.errors import StoreCorrupt, StoreError, StoreFull, WindlassError
 from windlass.store.open import open_store
 from windlass.store.sqlite import connections, reserve
@@ -64,75 +61,9 @@ EXIT_FULL = 75
 EXIT_REFUSED = 78
 TRIES = 3
 """How often a write is tried for which there was no room."""
-POOLS = {"work": ("shared", "solo")}
 LARGE = b'"' + b"x" * 9_000 + b'"'
 """More than two pages."""
 T = TypeVar("T")
-
-
-class Ledger:
-    """What the program was told: a line for each acknowledgement, written once it is there."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def note(self, what: str, **fields: Any) -> None:
-        os.write(self._file, msgspec.json.encode({"what": what, **fields}) + b"\n")
-
-
-class StillClock:
-    """`contracts.clock.Clock`; time passes only when told to."""
-
-    def __init__(self, at: datetime) -> None:
-        self._at = at
-
-    def now(self) -> datetime:
-        return self._at
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def pass_time(self, seconds: float) -> None:
-        self._at += timedelta(seconds=seconds)
-
-
-class CountedIds:
-    """`contracts.clock.Ids`: a life's own names, the same each time."""
-
-    def __init__(self, life: int) -> None:
-        self._dice = random.Random(life)
-
-    def task_id(self) -> TaskId:
-        digits = f"{self._dice.getrandbits(128):032x}"
-        return TaskId(f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}")
-
-    def server_id(self) -> ServerId:
-        return ServerId(self.task_id())
-
-    def token(self) -> Token:
-        return Token(f"{self._dice.getrandbits(128):032x}")
-
-    def roll(self) -> float:
-        return 0.5
-
-
-class Hands(Ears):
-    """Says how many slots are free, and keeps what turns put into them."""
-
-    def __init__(self) -> None:
-        self.free = 0
-        self.running: dict[TaskId, Claimed] = {}
-        self.asked, self.turned = asyncio.Event(), asyncio.Event()
-
-    def wanted(self) -> Wanted:
-        self.asked.set()
-        return Wanted(slots={"shared": self.free, "solo": self.free}, pools=POOLS)
-
-    def placed(self, turn: Turn) -> None:
-        self.free = 0
-        self.running |= {claimed.task.id: claimed for claimed in turn.claimed}
-        if turn.has_room:
-            self.turned.set()
 
 
 class Life:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from crash_judge import judge, read_ledger
-from crash_life import EXIT_DAMAGED, EXIT_FULL, EXIT_REFUSED, Ledger, lead
+from crash_life import EXIT_DAMAGED, EXIT_FULL, EXIT_REFUSED, lead
+from crash_parts import Ledger
 from rotation import share
 from syscalls import KILLED, Fault, Spot, need_strace, run_into, spots_of
 
@@ -158,21 +159,21 @@ def each(spots: Sequence[Spot], life: Life, case: Case) -> None:
 
 # ── the proofs: a share of the spots each time, and all of them ────
 
-FIRST: list[tuple[Case, int]] = [(is_killed, 10), (fails, 20), (lacks_space, 20), (lacks_space_for_good, 40)]
-AGAIN: list[tuple[Case, int]] = [(is_killed, 20), (fails, 40), (lacks_space, 40)]
+FIRST: list[tuple[Case, int]] = [(is_killed, 10), (fails, 40), (lacks_space, 40), (lacks_space_for_good, 80)]
+AGAIN: list[tuple[Case, int]] = [(is_killed, 40), (fails, 80), (lacks_space, 80)]
 
 
 def spots_for(case: Case, life: Life) -> Sequence[Spot]:
     return life.spots if case is is_killed else of_the_store(life.spots)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("case", "shares"), FIRST)
 def test_a_share_of_the_calls_of_a_life_loses_nothing(first: Life, case: Case, shares: int) -> None:
     each(share(spots_for(case, first), of=shares), first, case)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("case", "shares"), AGAIN)
 def test_a_share_of_the_calls_of_a_recovery_loses_nothing(again: Life, case: Case, shares: int) -> None:
     each(share(spots_for(case, again), of=shares), again, case)
@@ -209,6 +210,18 @@ def test_the_life_makes_every_sort_of_call_that_a_store_makes(first: Life, again
     } <= made
     assert len(first.spots) > 300
     assert len(again.spots) > 50
+
+
+@pytest.mark.parametrize(
+    ("case", "call", "file"),
+    [
+        (is_killed, "unlink", "windlass.db-journal"),
+        (is_killed, "pwrite64", "windlass.db-wal"),
+        (fails, "ftruncate", "windlass.lock"),
+    ],
+)
+def test_what_a_first_start_has_begun_the_next_one_finishes(first: Life, case: Case, call: str, file: str) -> None:
+    case(first, next(spot for spot in first.spots if spot.call == call and Path(spot.path).name == file))
 
 
 def test_a_failing_disk_is_left_as_it_is_when_the_store_closes(first: Life) -> None:
