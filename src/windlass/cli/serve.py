@@ -145,7 +145,7 @@ def _warn_of_strangers(assembled: Assembled, listener: socket.socket) -> None:
         _log.warning(
             words.ACCESS_NO_KEYS,
             host=host,
-            meaning="other machines get nothing but health: make a key here with "
+            meaning="other machines get nothing but health and the dialects: make a key here with "
             "`windlass key create NAME --scope admin`",
         )
 
