@@ -14,6 +14,7 @@ from windlass.core.query import TaskQuery
 from windlass.core.state import Reason, State
 from windlass.core.waiting import Waiting, waiting_for
 from windlass.errors import StoreError
+from windlass.store.sqlite import page_statements as lists
 from windlass.store.sqlite import statements as sql
 
 pytest_plugins = ["store_fixtures"]
@@ -98,10 +99,10 @@ async def test_a_row_that_contradicts_itself_is_refused(bench: Bench, change: st
 
 def test_every_update_of_a_running_task_names_its_state_and_token() -> None:
     updates = {name: text for name, text in vars(sql).items() if isinstance(text, str) and "UPDATE tasks" in text}
-    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "EDIT", "PROMOTE", "START"}
+    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "EDIT", "HIDE", "PROMOTE", "START"}
     for name in ("SETTLE", "REPORT", "SAVE", "TOUCH"):
         assert "WHERE number = ?1 AND state = 'running' AND token = ?2" in updates[name]
-    for name in ("AMEND", "EDIT"):
+    for name in ("AMEND", "EDIT", "HIDE"):
         assert "WHERE number = ?1 AND version = ?2" in updates[name]
     assert "WHERE number = ?1 AND state = 'queued' AND ready = 1" in updates["START"]
 
@@ -126,7 +127,7 @@ async def test_the_statements_call_the_same_ends_a_retry_as_core_does(bench: Ben
 GROWS = re.compile("tasks|specs|events|endings|files|checkpoints|tombstones|replays")
 READING = {
     name: text
-    for name, text in vars(sql).items()
+    for name, text in (vars(sql) | vars(lists)).items()
     if isinstance(text, str) and re.match(r"\s*(SELECT|UPDATE|WITH|DELETE|INSERT)", text) and GROWS.search(text)
 }
 GROWING = re.compile(
@@ -158,15 +159,29 @@ async def test_a_claim_walks_the_ready_index(bench: Bench) -> None:
 
 
 async def test_a_search_reads_no_names_but_those_it_is_for(bench: Bench) -> None:
-    for statement in (sql.PAGE_NEWEST_FOUND, sql.PAGE_OLDEST_FOUND, sql.MANY_NAMES):
+    for statement in (lists.PAGE_NEWEST_FOUND, lists.PAGE_OLDEST_FOUND, lists.MANY_NAMES):
         plan = await plan_of(bench, statement)
         assert any(step.endswith("INDEX specs_by_name (name>? AND name<?)") for step in plan), plan
 
 
 async def test_pages_of_ends_walk_the_ends_of_their_state_alone(bench: Bench) -> None:
-    for statement in (sql.PAGE_ENDED_LAST, sql.LAST_EXAMINED, sql.ENDED_FIRST):
+    for statement in (lists.PAGE_ENDED_LAST, lists.LAST_EXAMINED, sql.ENDED_FIRST):
         plan = await plan_of(bench, statement)
         assert "INDEX ended_tasks (state=? AND " in plan[0], plan
+
+
+async def test_pages_of_an_origin_walk_its_own_tasks_alone(bench: Bench) -> None:
+    for statement in (lists.PAGE_NEWEST_OF_ORIGIN, lists.PAGE_OLDEST_OF_ORIGIN):
+        plan = await plan_of(bench, statement)
+        assert "SEARCH specs USING COVERING INDEX specs_by_origin (origin=? AND rowid>? AND rowid<?)" in plan, plan
+    assert "INDEX tasks_by_origin_number (origin_number=?)" in " ".join(await plan_of(bench, sql.TASK_OF_ORIGIN))
+
+
+async def test_the_oldest_wait_is_found_by_the_ready_index(bench: Bench) -> None:
+    plan = await plan_of(bench, sql.READY_SINCE)
+    steps = [step for step in plan if "tasks" in step]
+    assert steps
+    assert all(re.match(r"SEARCH tasks USING COVERING INDEX ready_tasks \(lane=\? AND solo=\?", step) for step in steps)
 
 
 async def steps_of_a_turn(bench: Bench) -> int:

@@ -119,6 +119,19 @@ async def test_an_upgraded_file_can_be_lived_in(first_version: tuple[Path, dict[
         assert (await bench.submit()).number == 10
 
 
+async def test_tasks_of_dialects_get_their_numbers_in_an_upgraded_file(tmp_path: Path, anyio_backend: str) -> None:
+    origins = ("b", None, "a", "b", "b")
+    async with opened(tmp_path / "later") as bench:
+        await bench.turn(*[Submit(bench.new(origin=origin)) for origin in origins])
+        dump = await bench.dump()
+    (tmp_path / "first").mkdir()
+    make_first_version(tmp_path / "later" / DATABASE_FILE, tmp_path / "first" / DATABASE_FILE)
+    async with opened(tmp_path / "first") as bench:
+        bench.ids = SeededIds(9)
+        assert await bench.dump() == dump
+        assert [(await bench.submit(origin=origin)).origin_number for origin in ("b", "a", "c")] == [4, 2, 1]
+
+
 async def test_an_upgrade_killed_at_any_statement_leaves_the_file_before_the_step_or_after_it(
     first_version: tuple[Path, dict[str, Any], list[Count]],
 ) -> None:
@@ -131,13 +144,14 @@ async def test_an_upgrade_killed_at_any_statement_leaves_the_file_before_the_ste
         with closing(apsw.Connection(str(left / DATABASE_FILE))) as connection:
             ((version,),) = connection.execute("SELECT max(version) FROM migrations").fetchall()
             tables = {name for (name,) in connection.execute(sql.TABLES)}
-        assert ("counters" in tables) == ("replays" in tables) == (version == 2)
+        assert ("counters" in tables) == ("replays" in tables) == (version >= 2)
+        assert ("queues" in tables) == ("origins" in tables) == (version == 3)
         seen.append(version)
         if at % 6 == 0:
             async with opened(left) as bench:
                 assert (await bench.dump(), await bench.store.tasks.counts()) == (dump, counts)
     assert len(seen) > 20
-    assert set(seen) == {1}
+    assert set(seen) == {1, 2}
 
 
 def killed_upgrading(data: Path, at: int) -> Path | None:

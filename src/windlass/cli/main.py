@@ -112,6 +112,24 @@ _COMMANDS = (
         "Count tasks by state and queue, and say what has happened in the last minutes.",
         ("windlass stats", "windlass stats --json"),
     ),
+    _Command(
+        "queues",
+        "windlass.cli.queues:list_queues",
+        "List the queues with what is in them and their limits.",
+        ("windlass queues", "windlass queues --json"),
+    ),
+    _Command(
+        "pause",
+        "windlass.cli.queues:pause",
+        "Start none of a queue's tasks until it is resumed; those that run go on.",
+        ('windlass pause reports --reason "the database moves"',),
+    ),
+    _Command(
+        "resume",
+        "windlass.cli.queues:resume",
+        "Start a paused queue's tasks again.",
+        ("windlass resume reports",),
+    ),
     _Command("kinds", "windlass.cli.tasks:kinds", "List the kinds that can be submitted.", ("windlass kinds",)),
     _Command(
         "check",

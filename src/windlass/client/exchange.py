@@ -45,6 +45,7 @@ from windlass.wire.v1 import (
     TaskView,
 )
 from windlass.wire.v1_many import BulkRequest, BulkView, PlacedList, StatsView
+from windlass.wire.v1_queues import QueueList, QueueRequest, QueueView
 
 T = TypeVar("T")
 
@@ -168,6 +169,21 @@ def list_kinds() -> Request[KindList]:
     return Request(method="GET", path="/v1/kinds", answer=KindList)
 
 
+def list_queues() -> Request[QueueList]:
+    """Read how the queues stand."""
+    return Request(method="GET", path="/v1/queues", answer=QueueList)
+
+
+def get_queue(name: str) -> Request[QueueView]:
+    """Read how one queue stands."""
+    return Request(method="GET", path=f"/v1/queues/{quote(name, safe='')}", answer=QueueView)
+
+
+def edit_queue(name: str, request: QueueRequest) -> Request[QueueView]:
+    """Pause or resume a queue, or change its limits."""
+    return replace(_post(f"/v1/queues/{quote(name, safe='')}", QueueView, _set_fields(request)), method="PATCH")
+
+
 def list_keys() -> Request[KeyList]:
     """Read which keys there are, revoked ones too."""
     return Request(method="GET", path="/v1/keys", answer=KeyList)
@@ -228,19 +244,17 @@ class _Broken(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-_BY_CODE: dict[str, type[WindlassError]] = {
-    kind.code: kind
-    for kind in (
-        KeyConflict,
-        IdempotencyMismatch,
-        IllegalTransition,
-        NotFoundError,
-        SaturatedError,
-        NotReadyError,
-        StoreUnavailable,
-        StoreFull,
-    )
-}
+_OF_CODES = (
+    KeyConflict,
+    IdempotencyMismatch,
+    IllegalTransition,
+    NotFoundError,
+    SaturatedError,
+    NotReadyError,
+    StoreUnavailable,
+    StoreFull,
+)
+_BY_CODE: dict[str, type[WindlassError]] = {**{kind.code: kind for kind in _OF_CODES}, "queue_full": SaturatedError}
 
 _BY_STATUS: dict[int, type[WindlassError]] = {
     401: AccessDenied,

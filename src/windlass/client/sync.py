@@ -12,6 +12,7 @@ from typing import Any
 from windlass.client import exchange
 from windlass.client.keys import KeyCalls
 from windlass.client.operations import Operations
+from windlass.client.queues import QueueCalls
 from windlass.client.reads import Reads
 from windlass.client.transport import Transport
 from windlass.core.task import FileRow
@@ -31,7 +32,7 @@ class Client(Reads, Operations):
     (Idempotency-Key), so that it stores nothing twice. Other writes are never sent twice.
 
     `key` is what the server wants of those it does not trust for being on its own machine; `keys` makes and revokes
-    such keys.
+    such keys; `queues` says how queues stand, pauses them and sets their limits.
 
     Units: `timeout_s` bounds one answer, over what the server was asked to wait.
     Concurrency: may be used from any thread.
@@ -40,6 +41,7 @@ class Client(Reads, Operations):
     def __init__(self, url: str = "http://localhost:8080", *, key: str | None = None, timeout_s: float = 30.0) -> None:
         super().__init__(Transport(url, key=key, timeout_s=timeout_s))
         self.keys = KeyCalls(self._transport)
+        self.queues = QueueCalls(self._transport)
 
     def submit(self, kind: str, /, **payload: Any) -> TaskHandle:
         """Have a task of `kind` done; every keyword is a field of its payload.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from windlass.contracts.queues import QueueRow
 from windlass.contracts.store import StoreStatus
 from windlass.contracts.tasks import Count, Placed, TaskRef
 from windlass.core.backoff import RetryPolicy
@@ -128,6 +129,28 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     counts: Sequence[Count]
     rates: Sequence[Rates]
     store: StoreStatus
+
+
+class QueueChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be changed of a queue; UNSET stays as it is, None takes a limit back: the settings' holds again.
+
+    `pause_reason` belongs to a pause and goes with it.
+    """
+
+    is_paused: bool | UnsetType = UNSET
+    pause_reason: str | UnsetType | None = UNSET
+    concurrency: int | UnsetType | None = UNSET
+    capacity: int | UnsetType | None = UNSET
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue as it stands. `oldest_wait_s`: for how long that of its tasks has waited that could have started first;
+    `started_per_s`: how many of its tasks have started a second, over the last minute.
+    """
+
+    row: QueueRow
+    oldest_wait_s: float | None
+    started_per_s: float
 
 
 class KindStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,6 +310,30 @@ class TaskWrites(Protocol):
         ...
 
 
+class QueueControl(Protocol):
+    """Queues: how they stand, and their limits."""
+
+    async def queues(self) -> Sequence[QueueStatus]:
+        """Describe all queues, by name: those with tasks, those of which something is set, and those of kinds."""
+        ...
+
+    async def queue(self, name: str) -> QueueStatus:
+        """Describe one queue.
+
+        Raises:
+            NotFoundError: `queue_not_found`, it is none of those.
+        """
+        ...
+
+    async def set_queue(self, name: str, change: QueueChange) -> QueueStatus:
+        """Change what is set of a queue, whether it has tasks or not. Durable when it returns.
+
+        Raises:
+            InputError: this is no name of a queue.
+        """
+        ...
+
+
 class ServerReads(Protocol):
     """What a server says of itself."""
 
@@ -303,5 +350,5 @@ class ServerReads(Protocol):
         ...
 
 
-class EngineApi(TaskReads, TaskWrites, ServerReads, Protocol):
+class EngineApi(TaskReads, TaskWrites, QueueControl, ServerReads, Protocol):
     """The engine. All methods are cancel-safe: a caller that leaves changes nothing about what it asked for."""

@@ -13,9 +13,11 @@ from typing import Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from windlass.contracts.queues import Count, DeclareQueues, QueueRow, SetQueue
 from windlass.core.decide import Settlement
 from windlass.core.ids import TaskId, Token
 from windlass.core.query import Page, TaskQuery
+from windlass.core.queue import Queue
 from windlass.core.state import State
 from windlass.core.task import Event, FileRow, NewTask, Progress, Task
 
@@ -41,7 +43,8 @@ class Replay(msgspec.Struct, frozen=True):
 class Submit(msgspec.Struct, frozen=True):
     """Store a new task, unless (origin, kind, key) is taken: by the same fingerprint it is that task again.
 
-    With a `replay` that is known: the task as it was then, whatever has become of it since.
+    With a `replay` that is known: the task as it was then, whatever has become of it since. A new task with an origin
+    gets the next `origin_number` there. Refused (CAPACITY) when it is new and its queue is full.
     """
 
     task: NewTask
@@ -49,7 +52,10 @@ class Submit(msgspec.Struct, frozen=True):
 
 
 class SubmitBatch(msgspec.Struct, frozen=True):
-    """Store all of `tasks` or none; each by the rules of Submit, one with the same key as an earlier one included."""
+    """Store all of `tasks` or none; each by the rules of Submit, one with the same key as an earlier one included.
+
+    Refused (CAPACITY) when a queue has not room for all that are new.
+    """
 
     tasks: tuple[NewTask, ...]
     replay: Replay | None = None
@@ -104,6 +110,16 @@ class RequestCancel(msgspec.Struct, frozen=True):
     grace_s: float | None = None
 
 
+class Hide(msgspec.Struct, frozen=True):
+    """Have its origin know of a task no more; one that has not ended is cancelled as RequestCancel does it.
+
+    Of one that has ended nothing else changes, and there is no event. Applied again: nothing changes.
+    """
+
+    ref: TaskRef
+    at: datetime
+
+
 class Retry(msgspec.Struct, frozen=True):
     """Queue an ended task again: charged 0, cancel request, hold, caps, run_at, progress, result and error cleared,
     checkpoint and files kept. Refused on a task that has not ended.
@@ -136,8 +152,8 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 
     ref: TaskRef
     at: datetime
-    name: str | None | UnsetType = UNSET
-    description: str | None | UnsetType = UNSET
+    name: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
     tags: dict[str, str] | UnsetType = UNSET
     priority: int | UnsetType = UNSET
     run_at: datetime | UnsetType = UNSET
@@ -189,10 +205,13 @@ Write = (
     | Save
     | KeepFile
     | RequestCancel
+    | Hide
     | Retry
     | Hold
     | Release
     | Edit
+    | DeclareQueues
+    | SetQueue
     | Delete
     | Prune
     | Sweep
@@ -214,8 +233,9 @@ class Placed(msgspec.Struct, frozen=True):
 class Applied(msgspec.Struct, frozen=True):
     """The write is committed.
 
-    `task` is the task as it stands after it, for Submit, RequestCancel, Retry, Hold, Release and Edit, and as it was
-    for Delete; None for other writes. `created` is false where a Submit met its own key, or nothing had to change.
+    `task` is the task as it stands after it, for Submit, RequestCancel, Hide, Retry, Hold, Release and Edit, and as it
+    was for Delete; None for other writes. `queue` is the queue after a SetQueue. `created` is false where a Submit met
+    its own key, or nothing had to change.
     `placed` has one entry for each task of a SubmitBatch. `replayed`: a Replay was known, and this is what was
     answered first. `count` and `size_bytes`: what a Prune, Sweep or Forget has removed.
     """
@@ -226,6 +246,7 @@ class Applied(msgspec.Struct, frozen=True):
     replayed: bool = False
     count: int = 0
     size_bytes: int = 0
+    queue: Queue | None = None
 
 
 class Refusal(StrEnum):
@@ -243,6 +264,8 @@ class Refusal(StrEnum):
     """The key belongs to a task with other content."""
     REPLAY = "replay"
     """The Idempotency-Key was used for another request."""
+    CAPACITY = "capacity"
+    """So many tasks are queued in its queue as that takes."""
     FULL = "full"
     """The disk is full: what is left of it is kept for attempts that end."""
 
@@ -304,16 +327,6 @@ class Tombstone(msgspec.Struct, frozen=True):
     is_swept: bool
 
 
-class Count(msgspec.Struct, frozen=True):
-    """How many tasks of a queue and kind are in a state, and the bytes of their payloads, results and errors."""
-
-    queue: str
-    kind: str
-    state: State
-    tasks: int
-    size_bytes: int
-
-
 class Tasks(Protocol):
     """Tasks in a store. All methods may be called from any coroutine of one event loop."""
 
@@ -321,8 +334,9 @@ class Tasks(Protocol):
         """Apply `writes` in order, promote what is due at `now`, claim what `wanted` has room for: one transaction.
 
         A refused write fails alone. A claim starts tasks by queue in turns, within a queue by priority (higher
-        first), run_at, number; sets state, attempt + 1, charged + 1, a new token and started_at, and clears
-        reason and progress. When this returns, everything in it is durable.
+        first), run_at, number; none of a queue that is paused, and never so many that more of a queue run than its
+        concurrency; sets state, attempt + 1, charged + 1, a new token and started_at, and clears reason and progress.
+        When this returns, everything in it is durable.
 
         Raises:
             StoreFull, StoreUnavailable: nothing of this turn happened.
@@ -334,6 +348,10 @@ class Tasks(Protocol):
 
     async def get(self, ref: TaskRef) -> Task | None:
         """Read one task, with its error."""
+        ...
+
+    async def find_of_origin(self, origin: str, origin_number: int) -> Task | None:
+        """Read the task that came through `origin` under a number of its own."""
         ...
 
     async def page(self, query: TaskQuery) -> Page:
@@ -367,5 +385,12 @@ class Tasks(Protocol):
     async def counts(self) -> Sequence[Count]:
         """Read the counters, kept with every change; costs as much as there are queues, kinds and states. Zeros are
         left out.
+        """
+        ...
+
+    async def queues(self) -> Sequence[QueueRow]:
+        """Read the queues that have tasks, ended ones included, or of which something is kept, by name.
+
+        Costs as much as there are queues, kinds and priorities, however many tasks.
         """
         ...

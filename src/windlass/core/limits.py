@@ -73,6 +73,12 @@ SNOOZE_MIN_S: Final = 1.0
 """A snooze uses no budget, so nothing but this keeps one of no time at all from spinning."""
 RETRY_AFTER_MAX_S: Final = 3_600.0
 
+# Queues.
+QUEUE_MAX: Final = 10_000_000
+"""The largest limit of a queue that can be set."""
+QUEUE_FULL_MAX_S: Final = 60.0
+"""Who finds a queue full is told to come again after so long at most: it may drain faster than it did."""
+
 # Defaults of a kind.
 MAX_ATTEMPTS: Final = 5
 TIMEOUT_S: Final = 900.0

@@ -30,8 +30,8 @@ class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     `waiting` is one of those that a row tells alone: until, retry, dependencies, hold. `q` is an id, number or key,
     or the beginning of a name. `after` is the number of the last row the page before has examined, `after_at` its
-    finished_at in that order; None for the first page. `origin` is the dialect it came through; `is_hidden`: whether that
-    knows of it no more.
+    finished_at in that order; None for the first page. `origin` is the dialect it came through; `is_hidden`: whether
+    that knows of it no more.
     """
 
     state: State | None = None

@@ -121,6 +121,10 @@ class Catalog:
         """Whether some live worker knows the kind."""
         return any(version.is_live for version in self._kinds.get(name, ()))
 
+    def queues(self) -> set[str]:
+        """Name the queues that tasks of the known kinds go to."""
+        return {version.kind.queue for versions in self._kinds.values() for version in versions[:1]}
+
     def _live_owner(self, name: str, *, besides: str) -> str | None:
         owners = [version.kind.app for version in self._kinds.get(name, ()) if version.is_live]
         return next((owner for owner in owners if owner != besides), None)

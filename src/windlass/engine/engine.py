@@ -29,6 +29,7 @@ from windlass.engine.intake import Intake
 from windlass.engine.janitor import Janitor
 from windlass.engine.keeper import Keeper
 from windlass.engine.pace import Pace
+from windlass.engine.queues import QueueBoard
 from windlass.engine.reaper import Reaper
 from windlass.engine.remains import Remains
 from windlass.engine.runner import RunnerTools
@@ -63,11 +64,13 @@ class Engine(Writes):
         bus, catalog, tasks = Bus(), Catalog(), parts.store.tasks
         settler = Settler(tasks, bus, parts.clock, on_failure=self._fail)
         intake = Intake(catalog, parts.clock, parts.ids, is_complete=lambda: not parts.workers.problems())
-        tools = WriteTools(intake, settler, Remains(settler, files=parts.files))
+        queues = QueueBoard(tasks, settler, parts.clock, others=catalog.queues)
+        tools = WriteTools(intake, settler, Remains(settler, files=parts.files), queues)
         super().__init__(parts.store, bus, catalog, clock=parts.clock, files=parts.files, tools=tools)
         self._version = version
         self._store = parts.store
         self._workers = parts.workers
+        self._queue_defaults = settings.queue_defaults
         self._server = parts.server
         self._begun_s = parts.clock.monotonic()
         self._pace = Pace(self._begun_s)
@@ -98,7 +101,7 @@ class Engine(Writes):
             ids=parts.ids,
             on_failure=self._fail,
         )
-        self._settler.tell(_Ears(self._feeder, self._attempts, self._pace, parts.clock))
+        self._settler.tell(_Ears(self._feeder, self._attempts, queues, self._pace, clock=parts.clock))
         self._announcing: set[asyncio.Task[None]] = set()
         self._phase = "starting"
 
@@ -129,6 +132,7 @@ class Engine(Writes):
             await registry.forget_worker(worker)
         self._settler.start()
         self._keeper.start()
+        await self._queues.declare(self._queue_defaults)
         recovered = await self._reaper.recover()
         if left or recovered:
             _log.info(words.RECOVERED, tasks=recovered, workers=len(left))
@@ -214,16 +218,18 @@ class Engine(Writes):
 class _Ears(Ears):
     """Passes what a turn brings to those it concerns."""
 
-    def __init__(self, feeder: Feeder, attempts: Attempts, pace: Pace, clock: Clock) -> None:
+    def __init__(self, feeder: Feeder, attempts: Attempts, queues: QueueBoard, pace: Pace, *, clock: Clock) -> None:
         self.wanted = feeder.wanted
         self._feeder = feeder
         self._attempts = attempts
+        self._queues = queues
         self._pace = pace
         self._clock = clock
 
     def placed(self, turn: Turn) -> None:
         """Start what the turn has claimed, and count what has happened in it."""
         self._feeder.placed(turn)
+        self._queues.take(turn)
         self._pace.take(turn.events, now_s=self._clock.monotonic())
 
     def cancelling(self, task: Task, grace_s: float | None) -> None:

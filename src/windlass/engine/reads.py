@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from windlass.contracts.clock import Clock
-from windlass.contracts.engine_api import KindStatus
+from windlass.contracts.engine_api import KindStatus, QueueStatus
 from windlass.contracts.store import Store
 from windlass.contracts.tasks import TaskRef
 from windlass.core.history import Attempt, attempts_of
@@ -19,6 +19,7 @@ from windlass.core.task import Event, FileRow, Task
 from windlass.core.waiting import Waiting, waiting_for
 from windlass.engine.bus import Bus
 from windlass.engine.catalog import Catalog
+from windlass.engine.queues import QueueBoard
 from windlass.errors import NotFoundError
 
 
@@ -28,19 +29,29 @@ class Reads:
     Concurrency: of one event loop.
     """
 
-    def __init__(self, store: Store, bus: Bus, catalog: Catalog, *, clock: Clock, files: str) -> None:
+    def __init__(
+        self, store: Store, bus: Bus, catalog: Catalog, *, clock: Clock, files: str, queues: QueueBoard
+    ) -> None:
         self._tasks = store.tasks
         self._events = store.events
         self._bus = bus
         self._catalog = catalog
         self._clock = clock
         self._files = files
+        self._queues = queues
 
     async def get(self, ref: TaskRef) -> Task:
         """Read a task."""
         task = await self._tasks.get(ref)
         if task is None:
             raise await self._missing(ref)
+        return task
+
+    async def find_of_origin(self, origin: str, number: int) -> Task:
+        """Read a task by the dialect it came through and its number there."""
+        task = await self._tasks.find_of_origin(origin, number)
+        if task is None:
+            raise NotFoundError(f"there is no task {number} of {origin}", code="task_not_found")
         return task
 
     async def payload(self, task: Task) -> bytes:
@@ -105,7 +116,17 @@ class Reads:
 
     def waiting(self, task: Task) -> Waiting | None:
         """Say what a queued task waits for."""
-        return waiting_for(task, now=self._clock.now(), is_kind_live=self._catalog.is_live(task.kind))
+        queue, running = self._queues.find(task.queue)
+        is_kind_live = self._catalog.is_live(task.kind)
+        return waiting_for(task, now=self._clock.now(), is_kind_live=is_kind_live, queue=queue, running=running)
+
+    async def queues(self) -> Sequence[QueueStatus]:
+        """Describe all queues."""
+        return await self._queues.statuses()
+
+    async def queue(self, name: str) -> QueueStatus:
+        """Describe one queue."""
+        return await self._queues.status(name)
 
     async def kinds(self) -> Sequence[KindStatus]:
         """Say which kinds are known."""

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from functools import partial
 
 from windlass.contracts.clock import Clock
+from windlass.contracts.queues import SetQueue
 from windlass.contracts.tasks import (
     Delete,
     Edit,
+    Hide,
     Hold,
     KeepFile,
     Refusal,
@@ -43,7 +45,7 @@ _log = get_logger()
 _RETRY_AFTER_S = 1.0
 NO_ROOM = "the disk is full: attempts may end, but nothing new is taken or started until there is room again"
 
-_OF_CLIENTS = (Submit, SubmitBatch, RequestCancel, Retry, Hold, Release, Edit, Delete)
+_OF_CLIENTS = (Submit, SubmitBatch, RequestCancel, Hide, Retry, Hold, Release, Edit, SetQueue, Delete)
 """Writes that are refused once the server stops; those of attempts go on."""
 
 
@@ -201,6 +203,9 @@ class Settler:
                 self._bus.touch(write.number)
             elif isinstance(write, RequestCancel) and result.task is not None:
                 self._ears.cancelling(result.task, write.grace_s)
+            elif isinstance(write, Hide) and result.task is not None:
+                self._ears.cancelling(result.task, None)
+                self._bus.touch(result.task.number)
         self._ears.placed(turn)
         for event in turn.events:
             self._bus.touch(event.number)

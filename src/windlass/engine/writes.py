@@ -16,6 +16,8 @@ from windlass.contracts.engine_api import (
     BulkOrder,
     BulkOutcome,
     Changes,
+    QueueChange,
+    QueueStatus,
     Repeat,
     Submission,
     Submitted,
@@ -26,6 +28,7 @@ from windlass.contracts.tasks import (
     Applied,
     Delete,
     Edit,
+    Hide,
     Hold,
     Refusal,
     Refused,
@@ -38,11 +41,12 @@ from windlass.contracts.tasks import (
     TaskRef,
 )
 from windlass.core.limits import IDEMPOTENCY_KEPT_S
-from windlass.core.task import Task
+from windlass.core.task import NewTask, Task
 from windlass.engine.bulk import Bulk
 from windlass.engine.bus import Bus
 from windlass.engine.catalog import Catalog
 from windlass.engine.intake import Intake
+from windlass.engine.queues import QueueBoard
 from windlass.engine.reads import Reads
 from windlass.engine.remains import Remains
 from windlass.engine.settler import Settler
@@ -51,11 +55,14 @@ from windlass.wire.codec import echo
 
 
 class WriteTools(msgspec.Struct, frozen=True):
-    """What writes go through: `intake` makes them, `settler` has them written, `remains` clears up behind a delete."""
+    """What writes go through: `intake` makes them, `settler` has them written, `remains` clears up behind a delete,
+    `queues` says of a full one when to come again.
+    """
 
     intake: Intake
     settler: Settler
     remains: Remains
+    queues: QueueBoard
 
 
 class Writes(Reads):
@@ -67,7 +74,7 @@ class Writes(Reads):
     def __init__(
         self, store: Store, bus: Bus, catalog: Catalog, *, clock: Clock, files: str, tools: WriteTools
     ) -> None:
-        super().__init__(store, bus, catalog, clock=clock, files=files)
+        super().__init__(store, bus, catalog, clock=clock, files=files, queues=tools.queues)
         self._intake = tools.intake
         self._settler = tools.settler
         self._remains = tools.remains
@@ -78,7 +85,7 @@ class Writes(Reads):
         new = self._intake.make(submission)
         result = await self._settler.write(Submit(new, self._replay(repeat)))
         if isinstance(result, Refused):
-            _refuse_submit(result, [submission])
+            self._refuse_submit(result, [submission], [new])
         assert result.task is not None
         return Submitted(result.task, result.created, result.replayed)
 
@@ -87,13 +94,17 @@ class Writes(Reads):
         tasks = await self._intake.make_all(submissions)
         result = await self._settler.write(SubmitBatch(tasks, self._replay(repeat)))
         if isinstance(result, Refused):
-            _refuse_submit(result, submissions)
+            self._refuse_submit(result, submissions, tasks)
         return SubmittedBatch(result.placed, result.replayed)
 
     async def cancel(self, ref: TaskRef, *, reason: str | None = None, grace_s: float | None = None) -> Task:
         """Cancel a queued task, or have a running one stopped."""
         write = RequestCancel(ref, self._clock.now(), reason, grace_s)
         return await self._amend(write, "cannot be cancelled any more")
+
+    async def hide(self, ref: TaskRef) -> Task:
+        """Have its origin know of the task no more, and, unless it has ended, cancel it."""
+        return await self._amend(Hide(ref, self._clock.now()), "cannot be hidden")
 
     async def retry(self, ref: TaskRef) -> Task:
         """Queue an ended task again."""
@@ -122,13 +133,19 @@ class Writes(Reads):
         """Do one thing to many tasks."""
         return await self._bulk.run(order)
 
+    async def set_queue(self, name: str, change: QueueChange) -> QueueStatus:
+        """Change what is set of a queue."""
+        return await self._queues.set(name, change)
+
     def _replay(self, repeat: Repeat | None) -> Replay | None:
         if repeat is None:
             return None
         until = self._clock.now() + timedelta(seconds=IDEMPOTENCY_KEPT_S)
         return Replay(repeat.scope, repeat.key, repeat.fingerprint, until)
 
-    async def _amend(self, write: RequestCancel | Retry | Hold | Release | Edit | Delete, otherwise: str) -> Task:
+    async def _amend(
+        self, write: RequestCancel | Hide | Retry | Hold | Release | Edit | Delete, otherwise: str
+    ) -> Task:
         """Have `write` done, and give the task as it says.
 
         Raises:
@@ -148,8 +165,13 @@ class Writes(Reads):
             f"task {write.ref} is {result.task.state}: it {otherwise}", code="task_state", task=result.task
         )
 
+    def _refuse_submit(self, refused: Refused, submissions: Sequence[Submission], tasks: Sequence[NewTask]) -> NoReturn:
+        if refused.why is Refusal.CAPACITY:
+            raise self._queues.full(tasks[refused.index or 0].queue)
+        _refuse_content(refused, submissions)
 
-def _refuse_submit(refused: Refused, submissions: Sequence[Submission]) -> NoReturn:
+
+def _refuse_content(refused: Refused, submissions: Sequence[Submission]) -> NoReturn:
     if refused.why is Refusal.FULL:
         raise _no_room()
     if refused.why is Refusal.REPLAY:

@@ -64,8 +64,9 @@ _PAGE: Final = """<!doctype html>
 <main>{body}
 <h2 id="shapes">shapes</h2>{shapes}
 <h2 id="problems">problems</h2>
-<p>Every error is <code>application/problem+json</code>; that of a dialect is a sentence. Its <code>code</code> never
-changes; its <code>type</code> leads here; its <code>request_id</code> finds it in the server's log.</p>
+<p>Every error of the native API is <code>application/problem+json</code>: its <code>code</code> never changes, its
+<code>type</code> leads here, its <code>request_id</code> finds it in the server's log. Errors of the dialects are a
+sentence.</p>
 <div class="wide"><table><thead><tr><th>code</th><th>status</th><th>meaning</th></tr></thead>
 <tbody>{problems}</tbody></table></div>
 </main>
@@ -207,7 +208,9 @@ def _curl(method: str, path: str, operation: Node) -> str:
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     for example in list(content.get("examples", {}).values())[:1]:
         words += ["-H 'Content-Type: application/json'", f"-d {quote(encode_view(example['value']).decode())}"]
-    return " ".join([*words, _ADDRESS + path.replace("{id}", "17").replace("{name}", "a.iso")])
+    for name, example in (("{id}", "17"), ("{name}", "a.iso"), ("{queue}", "reports")):
+        path = path.replace(name, example)
+    return " ".join([*words, _ADDRESS + path])
 
 
 def _text(value: str) -> str:

@@ -20,6 +20,7 @@ _CONVERTER = re.compile(r"\{(\w+):\w+\}")
 _PATH_PARAMETERS: Final = {
     "id": "The task's id, or its number",
     "name": "The file's name, as the list of files has it",
+    "queue": "The queue's name",
     "key_id": "The key's id, the part between its first two underscores",
 }
 _DESCRIPTION: Final = (
@@ -29,7 +30,7 @@ _DESCRIPTION: Final = (
 
 _JSON: Final = "application/json"
 _LINES: Final = {"schema": {"type": "string", "description": "The same items, one JSON document a line"}}
-_TAGS: Final = {"/v1/tasks": "tasks", "/v1/bulk": "tasks", "/v1/keys": "keys"}
+_TAGS: Final = {"/v1/tasks": "tasks", "/v1/bulk": "tasks", "/v1/queues": "queues", "/v1/keys": "keys"}
 _KEY: Final = "key"
 _KEY_SCHEME: Final = {
     "type": "http",

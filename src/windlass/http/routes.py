@@ -17,7 +17,7 @@ from windlass.http.call import NDJSON, Call
 from windlass.http.dialects import DIALECTS
 from windlass.http.reply import Answer
 from windlass.http.route import Header, Response, Route
-from windlass.http.v1 import batch, bulk, files, keys, lists, stats, system, tasks
+from windlass.http.v1 import batch, bulk, files, keys, lists, queues, stats, system, tasks
 from windlass.wire.v1 import (
     AttemptList,
     CancelRequest,
@@ -35,6 +35,7 @@ from windlass.wire.v1 import (
     TaskView,
 )
 from windlass.wire.v1_many import BatchRequest, BulkRequest, BulkView, PlacedList, StatsView
+from windlass.wire.v1_queues import QueueList, QueueRequest, QueueView
 
 _SUBMIT_EXAMPLES: Final = {
     "simulate": {"kind": "simulate", "payload": {"duration_s": 5}},
@@ -233,6 +234,42 @@ TASK_ROUTES: Final = (
 )
 
 
+QUEUE_ROUTES: Final = (
+    Route(
+        method="GET",
+        path="/v1/queues",
+        scope=AccessScope.READ,
+        summary="List the queues with what is in them and their limits",
+        handler=queues.page,
+        responses={200: Response("All queues, by name", QueueList)},
+    ),
+    Route(
+        method="GET",
+        path="/v1/queues/{queue}",
+        scope=AccessScope.READ,
+        summary="Read one queue",
+        handler=queues.show,
+        responses={200: Response("The queue", QueueView)},
+    ),
+    Route(
+        method="PATCH",
+        path="/v1/queues/{queue}",
+        scope=AccessScope.OPERATE,
+        summary="Pause or resume a queue, or change its limits; it need not have tasks yet",
+        handler=queues.edit,
+        request=QueueRequest,
+        responses={200: Response("The queue as it stands now", QueueView)},
+        problems=(503, 507),
+        examples={
+            "pause": {"paused": True, "pause_reason": "the database moves"},
+            "resume": {"paused": False},
+            "limit": {"concurrency": 4, "capacity": 1000},
+            "as the settings say": {"concurrency": None, "capacity": None},
+        },
+    ),
+)
+
+
 def _system(path: str, handler: Callable[[Call], Awaitable[Answer]], summary: str, **responses: Response) -> Route:
     """Describe a route that needs no key and passes over parameters, which probes like to add."""
     return Route(
@@ -319,7 +356,7 @@ def routes_for(dialects: Dialects) -> tuple[Route, ...]:
     served = (route for route in DIALECT_ROUTES if route.dialect in dialects.enabled)
     if dialects.auth == "off":
         served = (msgspec.structs.replace(route, scope=AccessScope.PUBLIC) for route in served)
-    return (*TASK_ROUTES, *KEY_ROUTES, *SYSTEM_ROUTES, *served)
+    return (*TASK_ROUTES, *QUEUE_ROUTES, *KEY_ROUTES, *SYSTEM_ROUTES, *served)
 
 
 ROUTES: Final = routes_for(Dialects())

@@ -5,7 +5,7 @@ Keeps nothing, and knows no store: what is stored already is brought.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from windlass.contracts.tasks import Placed, Refused
 from windlass.core.ids import TaskId
@@ -47,6 +47,26 @@ def meet(
                 return Refused(refused.why, entry if isinstance(entry, Task) else None, place)
         entries.append(entry)
     return entries
+
+
+def first_beyond(
+    batch: Sequence[NewTask], entries: Sequence[Entry], places_left: Callable[[str], int | None]
+) -> int | None:
+    """Find the first of `batch` that is new and for which its queue has no place; `places_left` says how many there
+    are before the batch, None: no bound.
+    """
+    left: dict[str, int | None] = {}
+    for place, (new, entry) in enumerate(zip(batch, entries, strict=True)):
+        if entry != place:
+            continue
+        if new.queue not in left:
+            left[new.queue] = places_left(new.queue)
+        places = left[new.queue]
+        if places is not None:
+            if places <= 0:
+                return place
+            left[new.queue] = places - 1
+    return None
 
 
 def placed(entries: Sequence[Entry], new: Mapping[int, Task]) -> Sequence[Placed]:

@@ -49,29 +49,34 @@ class Pick(msgspec.Struct, Generic[CandidateT], frozen=True):
 
 
 def pick(
-    lanes: Iterable[ReadyLane[CandidateT]], slots: Mapping[str, int], *, served: str | None
+    lanes: Iterable[ReadyLane[CandidateT]], slots: Mapping[str, int], *, rooms: Mapping[str, int], served: str | None
 ) -> Iterator[Pick[CandidateT]]:
     """Pick tasks until no lane has one that a free slot could take; never more per pool than `slots` says.
 
-    `served` is the queue that started the last task before: the one after it, by name, is first now.
+    `rooms` says how many of a queue may start, whatever their lanes; of one that is not in it, any number. `served` is
+    the queue that started the last task before: the one after it, by name, is first now.
     """
-    lanes = list(lanes)
+    lanes = [lane for lane in lanes if rooms.get(lane.queue, 1) > 0]
     if len(lanes) == 1:
-        yield from _pick_of_one(lanes[0], slots.get(lanes[0].pool, 0))
+        free_slots = slots.get(lanes[0].pool, 0)
+        yield from _pick_of_one(lanes[0], min(free_slots, rooms.get(lanes[0].queue, free_slots)))
         return
-    free = dict(slots)
+    free, left = dict(slots), dict(rooms)
     by_queue: dict[str, list[ReadyLane[CandidateT]]] = {}
     for lane in lanes:
         by_queue.setdefault(lane.queue, []).append(lane)
     line = deque(sorted(by_queue, key=lambda queue: (served is not None and queue <= served, queue)))
-    while line and any(left > 0 for left in free.values()):
+    while line and any(count > 0 for count in free.values()):
         queue = line.popleft()
         lane = _most_urgent(by_queue[queue], free)
         if lane is None:
             continue  # pools only fill up within a claim: what cannot start now cannot start later in it
         free[lane.pool] -= 1
         yield Pick(lane.take(), lane.pool, queue)
-        line.append(queue)
+        if queue in left:
+            left[queue] -= 1
+        if left.get(queue, 1) > 0:
+            line.append(queue)
 
 
 def _pick_of_one(lane: ReadyLane[CandidateT], free: int) -> Iterator[Pick[CandidateT]]:

@@ -17,14 +17,14 @@ Lane = tuple[str, str, bool]
 
 
 class Lines:
-    """Ready tasks by lane, and tasks that only wait for their time.
+    """Ready tasks by lane and priority, and tasks that only wait for their time.
 
     A heap's entry counts only while the dictionary beside it says the same: taking a task out of the middle is
     forgetting it there, and its entry is dropped when it comes up.
     """
 
     def __init__(self) -> None:
-        self._heaps: dict[Lane, list[Urgency]] = {}
+        self._heaps: dict[Lane, dict[int, list[Urgency]]] = {}
         self._ready: dict[int, tuple[Lane, Urgency]] = {}
         self._counts: dict[Lane, int] = {}
         self._by_time: list[tuple[int, int]] = []
@@ -75,23 +75,39 @@ class Lines:
 
     def head(self, lane: Lane) -> Urgency | None:
         """Say how urgent the first ready task of `lane` is; None when there is none."""
-        heap = self._heaps.get(lane)
-        while heap:
-            if self._ready.get(heap[0][2]) == (lane, heap[0]):
-                return heap[0]
-            heappop(heap)
+        heaps = self._heaps.get(lane)
+        while heaps:
+            rank = min(heaps)
+            if (first := self._first(lane, rank)) is not None:
+                return first
+            del heaps[rank]
         return None
+
+    def ready_since(self, queue: str) -> int | None:
+        """Say when the task of `queue` that has been ready for longest was due, in microseconds."""
+        firsts = (self._first(lane, rank) for lane in self._counts if lane[0] == queue for rank in self._heaps[lane])
+        return min((first[1] for first in firsts if first is not None), default=None)
 
     def take(self, lane: Lane) -> int:
         """Take the first ready task of `lane` out; only after `head` has seen it."""
-        _, _, number = heappop(self._heaps[lane])
+        heaps = self._heaps[lane]
+        _, _, number = heappop(heaps[min(heaps)])
         self._leave(number)
         return number
 
     def _make_ready(self, lane: Lane, urgency: Urgency) -> None:
         self._ready[urgency[2]] = (lane, urgency)
         self._counts[lane] = self._counts.get(lane, 0) + 1
-        heappush(self._heaps.setdefault(lane, []), urgency)
+        heappush(self._heaps.setdefault(lane, {}).setdefault(urgency[0], []), urgency)
+
+    def _first(self, lane: Lane, rank: int) -> Urgency | None:
+        """Say how urgent the first ready task of `lane` with a priority of minus `rank` is; None when there is none."""
+        heap = self._heaps[lane][rank]
+        while heap:
+            if self._ready.get(heap[0][2]) == (lane, heap[0]):
+                return heap[0]
+            heappop(heap)
+        return None
 
     def _leave(self, number: int) -> None:
         """Take a task out of its lane, if it is ready; a lane that holds none is forgotten."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from windlass.contracts.tasks import (
     Applied,
     Edit,
+    Hide,
     Hold,
     KeepFile,
     Refusal,
@@ -34,7 +35,7 @@ from windlass.core.task import NewTask, Task
 AttemptWrite = Settle | Report | Save | KeepFile
 """Writes of an attempt: they name a token."""
 
-Amendment = RequestCancel | Retry | Hold | Release | Edit
+Amendment = RequestCancel | Hide | Retry | Hold | Release | Edit
 """Writes of a client or operator: they name a task."""
 
 LABELS: Final = ("name", "description", "tags")
@@ -54,8 +55,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     data: Any = None
 
 
-def submitted(new: NewTask, number: int) -> Task:
-    """Make the task that `new` becomes under `number`."""
+class Quiet(msgspec.Struct, frozen=True):
+    """A task as a write leaves it of which its history tells nothing: no state, place or limit of it has changed."""
+
+    task: Task
+
+
+def submitted(new: NewTask, number: int, origin_number: int | None = None) -> Task:
+    """Make the task that `new` becomes under `number`, and `origin_number` where it came from."""
     return Task(
         number=number,
         id=new.id,
@@ -76,6 +83,7 @@ def submitted(new: NewTask, number: int) -> Task:
         recovery=new.recovery,
         timeout_s=new.timeout_s,
         grace_s=new.grace_s,
+        origin_number=origin_number,
     )
 
 
@@ -154,11 +162,13 @@ def settlement_data(write: Settle) -> dict[str, Any]:
     return data
 
 
-def amended(task: Task, write: Amendment) -> Change | Applied | Refused:
+def amended(task: Task, write: Amendment) -> Change | Quiet | Applied | Refused:
     """Apply a client's or operator's write; Applied when it holds already, Refused when the state forbids it."""
     match write:
         case RequestCancel():
             return _cancel(task, write)
+        case Hide():
+            return _hide(task, write)
         case Retry():
             return _retry(task, write)
         case Hold():
@@ -192,6 +202,15 @@ def _cancel(task: Task, write: RequestCancel) -> Change | Applied | Refused:
             return Applied(task, created=False)
         case State.SUCCEEDED | State.FAILED:
             return Refused(Refusal.STATE, task)
+
+
+def _hide(task: Task, write: Hide) -> Change | Quiet | Applied:
+    cancelled = _cancel(task, RequestCancel(write.ref, write.at))
+    if isinstance(cancelled, Change):
+        return replace(cancelled, task=replace(cancelled.task, is_hidden=True))
+    if task.is_hidden:
+        return Applied(task, created=False)
+    return Quiet(replace(task, is_hidden=True, version=task.version + 1))
 
 
 def _retry(task: Task, write: Retry) -> Change | Refused:

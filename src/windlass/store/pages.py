@@ -42,8 +42,8 @@ class Stretch(msgspec.Struct, frozen=True):
 def stretch(query: TaskQuery, *, low: int, high: int, is_narrow: bool = False) -> Stretch:
     """Choose what a page examines of the numbers `low` to `high` that the store has.
 
-    A key narrows more than any stretch could, and so may what is searched for, as `is_narrow` says: then all that is
-    left is examined, through an index.
+    A key narrows more than any stretch could, and so may an origin or what is searched for, as `is_narrow` says: then
+    all that is left is examined, through an index.
     """
     room = high if is_narrow or query.key is not None else PAGE_SCAN_ROWS
     if query.order is Order.NEWEST:
@@ -53,6 +53,15 @@ def stretch(query: TaskQuery, *, low: int, high: int, is_narrow: bool = False) -
     bottom = low if query.after is None else min(high + 1, max(low, query.after + 1))
     top = min(high, bottom + room - 1)
     return Stretch(bottom, top, top >= high)
+
+
+def up_to(examined: Stretch, query: TaskQuery, last: int | None) -> Stretch:
+    """Cut a stretch behind the last number that is examined of it; None when that is all."""
+    if last is None:
+        return examined
+    if query.order is Order.NEWEST:
+        return Stretch(last, examined.high, is_last=False)
+    return Stretch(examined.low, last, is_last=False)
 
 
 def page_of(found: Sequence[Task], query: TaskQuery, examined: Stretch) -> Page:

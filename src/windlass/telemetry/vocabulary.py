@@ -31,6 +31,8 @@ KEY_USE_UNSAVED: Final = "key.use_unsaved"
 CONNECTIONS_FULL: Final = "connections.full"
 FILES_SCARCE: Final = "files.scarce"
 
+QUEUE_SET: Final = "queue.set"
+
 TIDIED: Final = "janitor.tidied"
 ORPHANS_FOUND: Final = "files.orphans_found"
 TIDYING_DELAYED: Final = "janitor.delayed"

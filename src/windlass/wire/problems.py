@@ -36,6 +36,7 @@ STATUSES: Final[dict[str, tuple[int, str]]] = {
     "forbidden": (403, "The key's scopes do not allow this"),
     "not_found": (404, "There is no such thing"),
     "task_not_found": (404, "There is no such task"),
+    "queue_not_found": (404, "There is no such queue"),
     "task_deleted": (410, "The task was deleted"),
     "method_not_allowed": (405, "This path does not take this method"),
     "request_timeout": (408, "The request did not arrive in time"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from windlass.contracts.queues import QueueRow
 from windlass.contracts.tasks import Turn
 from windlass.core.ids import Token
 from windlass.core.limits import INTERRUPTED_MAX, LOST_MAX
@@ -78,6 +79,15 @@ def check_log(tasks: Sequence[Task], events: Sequence[Event]) -> None:
         check_task(task, [event for event in events if event.number == task.number])
     tokens = Counter(event.token for event in events if event.name is EventName.STARTED)
     assert all(times == 1 for times in tokens.values()), f"a token given twice: {tokens.most_common(1)}"
+
+
+def check_limits(turn: Turn, queues: Sequence[QueueRow]) -> None:
+    """Check that a turn has started nothing in a paused queue, and no more in another than may run there at once."""
+    started = {claimed.task.queue for claimed in turn.claimed}
+    for row in queues:
+        if row.queue.name in started:
+            assert not row.queue.is_paused, f"started in a paused queue: {row}"
+            assert row.queue.concurrency is None or row.running <= row.queue.concurrency, f"too many run: {row}"
 
 
 def check_claims(turn: Turn, slots: Mapping[str, int]) -> None:

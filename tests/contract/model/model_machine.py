@@ -19,9 +19,11 @@ from model_trial import FAULT_STEP, Trial
 from msgspec.structs import replace
 from store_cases import ERROR, NOBODY, OK, POOLS, START, attempt_writes, file
 
+from windlass.contracts.queues import DeclareQueues, SetQueue
 from windlass.contracts.tasks import (
     Delete,
     Edit,
+    Hide,
     Hold,
     KeepFile,
     Prune,
@@ -42,6 +44,7 @@ from windlass.core.backoff import RetryPolicy
 from windlass.core.decide import Settlement, decide
 from windlass.core.ids import TaskId
 from windlass.core.outcome import Errored, Interrupted, Lost, Outcome, Snoozed, Succeeded, TimedOut
+from windlass.core.queue import QueueDefaults
 from windlass.core.state import ENDED, EventName, Recovery, State
 from windlass.core.task import Progress, Task
 
@@ -71,6 +74,7 @@ SUITS: dict[str, Callable[[Task], bool]] = {
     "delete": lambda task: task.state.has_ended,
     "name": lambda task: task.name is None,
     "move": lambda task: task.state is State.QUEUED,
+    "hide": lambda task: not task.is_hidden,
 }
 """What clients and operators ask for, and the tasks that can have it."""
 SOME_SETTLEMENT = Settlement(
@@ -128,6 +132,12 @@ new_tasks = st.fixed_dictionaries(
         "payload": st.sampled_from([b'{"n":1}', b'{"n":2}']),
         "tags": st.sampled_from([{}, {"a": "b"}]),
     }
+)
+
+
+LIMITS = {"concurrency": st.sampled_from([None, 1, 2]), "capacity": st.sampled_from([None, 1, 3])}
+queue_changes = st.fixed_dictionaries(
+    {}, optional=LIMITS | {"is_paused": st.booleans(), "pause_reason": st.sampled_from([None, "r"])}
 )
 
 
@@ -203,8 +213,18 @@ class StoresMachine(RuleBasedStateMachine):
                 return Edit(ref=ref, at=at, name="n", description=None, tags={"a": "c"})
             case "move":
                 return Edit(ref=ref, at=at, priority=1, run_at=at + timedelta(seconds=10), queue="c", name="m")
+            case "hide":
+                return Hide(ref, at)
             case _:
                 return Release(ref, at)
+
+    @rule(name=st.sampled_from("abc"), changes=queue_changes, then=then)
+    def set_queue(self, name: str, changes: dict[str, Any], then: Then | None) -> None:
+        self.go([SetQueue(name=name, at=self.trial.now, **changes)], then)
+
+    @rule(names=st.sets(st.sampled_from("abc")), limits=st.fixed_dictionaries(LIMITS), then=then)
+    def declare_queues(self, names: set[str], limits: dict[str, int | None], then: Then | None) -> None:
+        self.go([DeclareQueues(tuple(QueueDefaults(name=name, **limits) for name in sorted(names)))], then)
 
     @rule(
         states=st.sampled_from([(State.SUCCEEDED,), tuple(ENDED), tuple(State)]),

@@ -15,7 +15,9 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from windlass.contracts import tasks as port
+from windlass.contracts.queues import Count, DeclareQueues, QueueRow, SetQueue
 from windlass.core.ids import Token
+from windlass.core.queue import Queue
 from windlass.core.state import EventName, Reason, State
 from windlass.core.task import Event, FileRow, NewTask, Task
 
@@ -39,6 +41,8 @@ class Reference:
         self.files: dict[int, dict[int, FileRow]] = {}
         self.events: list[Event] = []
         self.ready: set[int] = set()
+        self.queues: dict[str, Queue] = {}
+        self.given: Counter[str] = Counter()
         self.served = ""
 
     def turn(self, writes: Sequence[port.Write], wanted: port.Wanted, *, now: datetime) -> port.Turn:
@@ -66,15 +70,31 @@ class Reference:
             "checkpoints": {number: kept for number, kept in self.checkpoints.items() if number in self.tasks},
             "unswept": sorted(self.tombstones, key=lambda tombstone: tombstone.number),
             "counts": self.counts(),
+            "queues": [self.row_of(name) for name in sorted(self.queues.keys() | self.queues_with_tasks())],
         }
 
-    def counts(self) -> list[port.Count]:
+    def queues_with_tasks(self) -> set[str]:
+        return {task.queue for task in self.tasks.values()}
+
+    def row_of(self, name: str) -> QueueRow:
+        ready = [self.tasks[number].run_at for number in self.ready if self.tasks[number].queue == name]
+        queued, running = self.count(name, State.QUEUED), self.count(name, State.RUNNING)
+        since = min(ready, default=None)
+        return QueueRow(queue=self.queue(name), queued=queued, running=running, ready_since=since)
+
+    def queue(self, name: str) -> Queue:
+        return self.queues.get(name, Queue(name=name))
+
+    def count(self, name: str, state: State) -> int:
+        return sum((task.queue, task.state) == (name, state) for task in self.tasks.values())
+
+    def counts(self) -> list[Count]:
         """Count the tasks, one by one."""
         tasks, sizes = Counter[tuple[str, str, State]](), Counter[tuple[str, str, State]]()
         for task in self.tasks.values():
             tasks[task.queue, task.kind, task.state] += 1
             sizes[task.queue, task.kind, task.state] += self.size_of(task)
-        return [port.Count(*counted, tasks[counted], sizes[counted]) for counted in sorted(tasks)]
+        return [Count(*counted, tasks[counted], sizes[counted]) for counted in sorted(tasks)]
 
     def size_of(self, task: Task) -> int:
         error = b"" if task.error is None else msgspec.json.encode(task.error)
@@ -92,6 +112,8 @@ class Reference:
                 return self.submit_once(write, now)
             case port.Prune():
                 return self.prune(write)
+            case DeclareQueues() | SetQueue():
+                return self.set_queues(write)
             case port.Settle() | port.Report() | port.Save() | port.KeepFile():
                 return self.write_of_attempt(write)
             case _:
@@ -107,14 +129,22 @@ class Reference:
         if replay is not None and known is not None and now < known[0].until:
             is_same = replay.fingerprint == known[0].fingerprint
             return replace(known[1], replayed=True) if is_same else port.Refused(port.Refusal.REPLAY)
-        result = self.submit(write.task) if isinstance(write, port.Submit) else self.submit_all(write.tasks)
+        before = self.copied()
+        if isinstance(write, port.SubmitBatch):
+            result = self.submit_all(write.tasks)
+        else:
+            result = self.submit(write.task)
+            if self.first_without_place([write.task], [result]) is not None:
+                vars(self).update(before)
+                result = port.Refused(port.Refusal.CAPACITY)
         if replay is not None and isinstance(result, port.Applied):
             self.replays[replay.scope, replay.key] = (replay, result)
         return result
 
     def submit_all(self, batch: Sequence[NewTask]) -> port.WriteResult:
-        before = {name: copy(value) for name, value in vars(self).items()}
+        before = self.copied()
         placed: list[port.Placed] = []
+        results: list[port.Applied] = []
         for place, new in enumerate(batch):
             result = self.submit(new)
             task = result.task
@@ -123,7 +153,25 @@ class Reference:
                 vars(self).update(before)
                 return port.Refused(result.why, self.find(task.number), place)
             placed.append(port.Placed(task.id, task.number, task.state, result.created))
+            results.append(result)
+        if (beyond := self.first_without_place(batch, results)) is not None:
+            vars(self).update(before)
+            return port.Refused(port.Refusal.CAPACITY, index=beyond)
         return port.Applied(placed=tuple(placed))
+
+    def copied(self) -> dict[str, Any]:
+        return {name: copy(value) for name, value in vars(self).items()}
+
+    def first_without_place(self, batch: Sequence[NewTask], results: Sequence[port.WriteResult]) -> int | None:
+        """Find the first of the tasks just stored that its queue has no place for."""
+        created = [place for place, result in enumerate(results) if isinstance(result, port.Applied) and result.created]
+        for place in created:
+            name = batch[place].queue
+            later = sum(batch[other].queue == name for other in created if other > place)
+            capacity = self.queue(name).capacity
+            if capacity is not None and self.count(name, State.QUEUED) - later > capacity:
+                return place
+        return None
 
     def submit(self, new: NewTask) -> port.Applied | port.Refused:
         for task in self.tasks.values():
@@ -134,6 +182,9 @@ class Reference:
         values = asdict(new)
         number = self.last_number = self.last_number + 1
         self.payloads[number] = values.pop("payload")
+        if new.origin is not None:
+            self.given[new.origin] += 1
+            values["origin_number"] = self.given[new.origin]
         self.tasks[number] = Task(number=number, state=State.QUEUED, **values)
         self.record(number, EventName.SUBMITTED, new.created_at)
         return port.Applied(self.tasks[number])
@@ -177,6 +228,30 @@ class Reference:
         self.record(task.number, said.event, said.at, reason=said.reason, token=write.token, data=data)
         return port.Applied()
 
+    def set_queues(self, write: DeclareQueues | SetQueue) -> port.WriteResult:
+        before = dict(self.queues)
+        match write:
+            case DeclareQueues():
+                said = {default.name: default for default in write.queues}
+                for name in self.queues.keys() | said.keys():
+                    limits = {limit: getattr(said.get(name), limit, None) for limit in ("concurrency", "capacity")}
+                    defaults = {f"default_{limit}": value for limit, value in limits.items()}
+                    self.queues[name] = replace(self.queue(name), **defaults)
+            case SetQueue(name=name):
+                limits = {limit: getattr(write, limit) for limit in ("concurrency", "capacity")}
+                changes = {f"set_{limit}": value for limit, value in limits.items() if value is not msgspec.UNSET}
+                queue = replace(self.queue(name), **changes)
+                if write.is_paused is True and queue.paused_at is None:
+                    queue = replace(queue, paused_at=write.at)
+                if write.pause_reason is not msgspec.UNSET:
+                    queue = replace(queue, pause_reason=write.pause_reason)
+                if write.is_paused is False or queue.paused_at is None:
+                    queue = replace(queue, paused_at=None, pause_reason=None)
+                self.queues[name] = queue
+        self.queues = {name: queue for name, queue in self.queues.items() if queue != Queue(name=name)}
+        named = self.queue(write.name) if isinstance(write, SetQueue) else None
+        return port.Applied(created=self.queues != before, queue=named)
+
     def prune(self, write: port.Prune) -> port.WriteResult:
         ended = [(task.finished_at, task.number, task) for task in self.tasks.values() if task.finished_at]
         early = sorted(end for end in ended if write.before is None or end[0] < write.before)
@@ -198,6 +273,13 @@ class Reference:
                 self.cancel(task, write)
             case port.RequestCancel() if task.state in (State.RUNNING, State.CANCELLED):
                 return port.Applied(task, created=False)
+            case port.Hide() if not task.state.has_ended and task.cancel_requested_at is None:
+                self.cancel(task, port.RequestCancel(write.ref, write.at))
+                self.tasks[task.number] = replace(self.tasks[task.number], is_hidden=True)
+            case port.Hide() if task.is_hidden:
+                return port.Applied(task, created=False)
+            case port.Hide():
+                self.change(task, is_hidden=True)
             case port.Retry() if task.state.has_ended:
                 gone = ("cancel_requested_at", "cancel_reason", "cancel_outcome", "reason", "error", "progress")
                 clean = dict.fromkeys((*gone, "started_at", "finished_at")) | {"held": False, "run_at": write.at}
@@ -260,7 +342,11 @@ class Reference:
             yield self.start(task, pool, now)
 
     def may_start(self, task: Task, pools: Mapping[str, tuple[str, str]], free: Mapping[str, int]) -> bool:
-        return task.number in self.ready and task.kind in pools and free.get(pools[task.kind][task.solo], 0) > 0
+        queue = self.queue(task.queue)
+        running = self.count(task.queue, State.RUNNING)
+        is_open = queue.paused_at is None and (queue.concurrency is None or running < queue.concurrency)
+        has_slot = task.kind in pools and free.get(pools[task.kind][task.solo], 0) > 0
+        return task.number in self.ready and is_open and has_slot
 
     def start(self, task: Task, pool: str, now: datetime) -> port.Claimed:
         number, token = task.number, self.make_token()

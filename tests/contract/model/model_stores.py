@@ -145,7 +145,7 @@ async def everything_in(store: Store) -> dict[str, Any]:
         return list(await asyncio.gather(*map(read, numbers)))
 
     payloads, results, files = await asyncio.gather(each(port.payload), each(port.result), each(port.files))
-    unswept, counts = await asyncio.gather(port.unswept(limit=PAGE_MAX), port.counts())
+    unswept, counts, queues = await asyncio.gather(port.unswept(limit=PAGE_MAX), port.counts(), port.queues())
     return {
         "tasks": page.tasks,
         "events": list(events),
@@ -155,4 +155,5 @@ async def everything_in(store: Store) -> dict[str, Any]:
         "files": [list(rows) for rows in files],
         "unswept": list(unswept),
         "counts": list(counts),
+        "queues": list(queues),
     }

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from model_checks import check_claims, check_log
+from model_checks import check_claims, check_limits, check_log
 from model_ids import CountedIds
 from model_reference import Reference
 from model_stores import FileRig, MemoryRig
@@ -74,8 +74,12 @@ class Trial:
         wanted = wanted if from_file.has_room else Wanted()
         from_memory = rationed(writes, self._run(self._memory.store.tasks.turn(kept, wanted, now=self.now)), from_file)
         due = rationed(writes, self.reference.turn(kept, wanted, now=self.now), from_file)
-        for name, turn in (("memory", from_memory), ("file", from_file)):
+        for name, turn, store in (
+            ("memory", from_memory, self._memory.store),
+            ("file", from_file, self._file.bench.store),
+        ):
             check_claims(turn, wanted.slots)
+            check_limits(turn, self._run(store.tasks.queues()))
             for part in Turn.__struct_fields__:
                 found, expected = getattr(turn, part), getattr(due, part)
                 assert found == expected, f"{part} of a turn in {name}: {found}, not {expected}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +31,12 @@ def ask_from(
         }
         messages: list[Any] = []
 
+        sendings = iter([{"type": "http.request", "body": body, "more_body": False}])
+
         async def receive() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
+            for sending in sendings:
+                return sending
+            return await asyncio.Event().wait()  # the client stays
 
         async def send(message: Any) -> None:
             messages.append(message)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from front_queues import DictQueues
 from msgspec import UNSET
 from uuid_utils import uuid7
 
@@ -64,7 +65,7 @@ class WallClock:
         return asyncio.get_running_loop().time()
 
 
-class DictEngine:
+class DictEngine(DictQueues):
     """`EngineApi` over a dict."""
 
     def __init__(self, directory: Path) -> None:

@@ -26,7 +26,7 @@ from windlass.store.memory.keys import MemoryKeys
 
 def path_of(route: Route) -> str:
     return (
-        route.path.format(id=1, name="a.txt", key_id="0" * 16)
+        route.path.format(id=1, name="a.txt", queue="default", key_id="0" * 16)
         if "{name:path}" not in route.path
         else "/v1/tasks/1/files/a.txt"
     )

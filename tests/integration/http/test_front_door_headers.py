@@ -11,6 +11,7 @@ from http_front import BODY_BYTES, DictEngine, WallClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from windlass.config.dialects import Dialects
 from windlass.engine.access import KeyRing
 from windlass.http.call import Services
 from windlass.http.middleware import Envelope, check_headers
@@ -36,8 +37,8 @@ def answer_with(name: bytes, value: bytes) -> list[Any]:
             KeyRing(MemoryKeys(), WallClock()),
             WallClock(),
             body_bytes=BODY_BYTES,
-            openapi=b"",
-            docs=b"",
+            dialects=Dialects(),
+            documents=(b"", b""),
         )
         await Envelope(app, services)({"method": "GET", "path": "/", "type": "http"}, None, send)  # type: ignore[arg-type]
 

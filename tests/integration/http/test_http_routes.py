@@ -17,7 +17,7 @@ from windlass.core.access import AccessScope
 from windlass.core.state import State
 from windlass.core.task import Error
 from windlass.http.openapi import build_openapi, plain_path
-from windlass.http.routes import DIALECT_ROUTES, KEY_ROUTES, ROUTES, SYSTEM_ROUTES, TASK_ROUTES, Route
+from windlass.http.routes import DIALECT_ROUTES, KEY_ROUTES, QUEUE_ROUTES, ROUTES, SYSTEM_ROUTES, TASK_ROUTES, Route
 from windlass.wire.problems import STATUSES
 
 
@@ -50,7 +50,7 @@ def test_every_route_says_what_it_is(route: Route, document: Any):
 
 
 def test_routes_that_change_something_are_no_gets_and_need_more_than_reading():
-    for route in (*TASK_ROUTES, *KEY_ROUTES, *SYSTEM_ROUTES, *DIALECT_ROUTES):
+    for route in (*TASK_ROUTES, *QUEUE_ROUTES, *KEY_ROUTES, *SYSTEM_ROUTES, *DIALECT_ROUTES):
         if route.method != "GET":
             assert route.scope in (AccessScope.SUBMIT, AccessScope.OPERATE, AccessScope.ADMIN), _id(route)
         else:
@@ -110,17 +110,21 @@ GONE = "01a1fb1e-ac96-77fd-b9c1-f31b812f7910"
 
 @pytest.fixture(scope="module")
 def peopled(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server with 1 succeeded, with a file, 2 failed, 3 running, 4 to 6 queued, the last held; no key is needed."""
+    """A server with 1 succeeded, with a file, 2 failed, 3 running, 6 held, 7 cancelled, the others queued.
+
+    Each is changed by one request alone, so that their order does not matter. No key is needed.
+    """
     front = Front(tmp_path_factory.mktemp("peopled"), auth_off=True)
     front.run(front.keys.add(KEY))
     front.run(front.access.load())
-    for _ in range(6):
+    for _ in range(8):
         front.submit(key=None, tags={"a": "b"}, timeout="5m")
     front.succeed(1, {"rows": 1})
     front.leave_file(1, "a.txt", b"0123456789")
     front.change(2, state=State.FAILED, error=Error(type="E", message="m", traceback="t"))
     front.change(3, state=State.RUNNING)
     front.change(6, held=True)
+    front.change(7, state=State.CANCELLED)
     for origin, task_id in OF.items():
         front.take(origin, task_id)
     front.take("workmate", GONE)
@@ -149,9 +153,12 @@ ASKED = [
     ("GET", "/v1/keys", None, 200),
     ("POST", "/v1/keys", {"name": "ci", "scopes": ["read", "admin"]}, 201),
     ("DELETE", f"/v1/keys/{KEY.id}", None, 200),
-    ("PATCH", "/v1/tasks/4", {"name": "x", "description": None, "tags": {"a": "c"}, "delay": "5m"}, 200),
-    ("DELETE", "/v1/tasks/4", None, 204),
+    ("PATCH", "/v1/tasks/8", {"name": "x", "description": None, "tags": {"a": "c"}, "delay": "5m"}, 200),
+    ("DELETE", "/v1/tasks/7", None, 204),
     ("POST", "/v1/bulk", {"action": "cancel", "filter": {"queue": "default"}, "dry_run": True}, 200),
+    ("GET", "/v1/queues", None, 200),
+    ("GET", "/v1/queues/reports", None, 200),
+    ("PATCH", "/v1/queues/reports", {"paused": True, "pause_reason": "x", "capacity": None}, 200),
     ("GET", "/v1/stats", None, 200),
     ("GET", "/v1/kinds", None, 200),
     ("GET", "/healthz", None, 200),
@@ -194,7 +201,7 @@ def _template(path: str) -> str:
     path = re.sub(r"^(/v1/tasks|/api/task(?:/task)?)/\d", r"\1/{id}", path.partition("?")[0])
     for task_id in (*OF.values(), GONE):
         path = path.replace(task_id, "{id}")
-    return path.replace("a.txt", "{name}").replace(KEY.id, "{key_id}")
+    return path.replace("a.txt", "{name}").replace("/reports", "/{queue}").replace(KEY.id, "{key_id}")
 
 
 def _check_headers(answer: Answer) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from windlass.core.queue import Queue
 from windlass.core.state import Reason, State
 from windlass.core.waiting import Waiting, waiting_for
 
@@ -50,6 +51,26 @@ def test_a_task_whose_time_has_come_waits_for_a_slot_or_for_a_worker(reason: Rea
     task = a_task(state=State.QUEUED, run_at=run_at, reason=reason)
     assert waiting_for(task, now=NOW, is_kind_live=True) == "slot"
     assert waiting_for(task, now=NOW, is_kind_live=False) == "no_worker"
+
+
+def test_a_task_that_could_start_waits_for_its_queue_and_a_pause_comes_before_all_else() -> None:
+    task = a_task(state=State.QUEUED, run_at=NOW)
+    limited = Queue(name="reports", set_concurrency=2)
+    paused = Queue(name="reports", set_concurrency=2, paused_at=NOW)
+    expected = {
+        (limited, 1, True): "slot",
+        (limited, 2, True): "limit",
+        (limited, 3, True): "limit",
+        (limited, 2, False): "no_worker",
+        (paused, 0, True): "paused",
+        (paused, 2, False): "paused",
+        (Queue(name="reports"), 1_000, True): "slot",
+    }
+    for (queue, running, is_live), waiting in expected.items():
+        assert waiting_for(task, now=NOW, is_kind_live=is_live, queue=queue, running=running) == waiting
+    early, held = a_task(state=State.QUEUED, run_at=SOON), a_task(state=State.QUEUED, held=True)
+    for other, waiting in ((early, "until"), (held, "hold")):
+        assert waiting_for(other, now=NOW, is_kind_live=True, queue=paused) == waiting
 
 
 def test_what_a_task_waits_for_has_stable_names() -> None:

@@ -65,4 +65,4 @@ def test_it_keeps_no_more_than_its_longest_window() -> None:
     pace = Pace(BEGUN_S)
     for span in range(10_000):
         pace.take(events(EventName.STARTED, 1), now_s=BEGUN_S + 5 * span)
-    assert len(pace._spans) <= 61
+    assert len(pace._ring._spans) <= 61

@@ -35,15 +35,15 @@ def chosen(picks: Sequence[Pick[Urgency]]) -> list[int]:
 
 
 def test_nothing_is_picked_without_lanes_or_slots() -> None:
-    assert list(pick([], {"p": 3}, served=None)) == []
-    assert list(pick([lane("a", "p", 1)], {}, served=None)) == []
-    assert list(pick([lane("a", "p", 1)], {"p": 0}, served=None)) == []
+    assert list(pick([], {"p": 3}, rooms={}, served=None)) == []
+    assert list(pick([lane("a", "p", 1)], {}, rooms={}, served=None)) == []
+    assert list(pick([lane("a", "p", 1)], {"p": 0}, rooms={}, served=None)) == []
 
 
 def test_queues_take_turns_beginning_after_the_one_served_last() -> None:
     def picked(served: str | None) -> str:
         lanes = [lane("b", "p", 1, 2), lane("a", "p", 3, 4), lane("c", "p", 5, 6)]
-        return "".join(choice.queue for choice in pick(lanes, {"p": 4}, served=served))
+        return "".join(choice.queue for choice in pick(lanes, {"p": 4}, rooms={}, served=served))
 
     assert [picked(served) for served in (None, "a", "b", "c", "bb", "z")] == [
         "abca",
@@ -57,12 +57,12 @@ def test_queues_take_turns_beginning_after_the_one_served_last() -> None:
 
 def test_lanes_of_one_queue_are_merged_by_urgency() -> None:
     lanes = [lane("a", "p", 1, 4, 5), lane("a", "q", 2, 3, 6)]
-    assert chosen(list(pick(lanes, {"p": 9, "q": 9}, served=None))) == [1, 2, 3, 4, 5, 6]
+    assert chosen(list(pick(lanes, {"p": 9, "q": 9}, rooms={}, served=None))) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_lane_whose_pool_is_full_does_not_hold_up_its_queue() -> None:
     lanes = [lane("a", "p", 1, 2, 3), lane("a", "q", 4, 5)]
-    picks = list(pick(lanes, {"p": 1, "q": 9}, served=None))
+    picks = list(pick(lanes, {"p": 1, "q": 9}, rooms={}, served=None))
     assert [(choice.candidate[2], choice.pool) for choice in picks] == [(1, "p"), (4, "q"), (5, "q")]
 
 
@@ -73,18 +73,58 @@ lanes_drawn = st.lists(
 )
 
 
-@given(lanes_drawn, st.dictionaries(st.sampled_from("pqr"), st.integers(-1, 8)), st.none() | names)
-def test_slots_are_never_exceeded_and_never_left_free_beside_ready_work(
-    drawn: list[tuple[str, str, list[tuple[int, int]]]], slots: dict[str, int], served: str | None
+def test_a_queue_starts_no_more_than_it_has_room_for_whatever_its_lanes() -> None:
+    lanes = [lane("a", "p", 1, 4), lane("a", "q", 2, 3), lane("b", "p", 5, 6)]
+    picks = list(pick(lanes, {"p": 9, "q": 9}, rooms={"a": 3, "c": 1}, served=None))
+    assert [(choice.queue, choice.candidate[2]) for choice in picks] == [
+        ("a", 1),
+        ("b", 5),
+        ("a", 2),
+        ("b", 6),
+        ("a", 3),
+    ]
+
+
+def test_a_queue_without_room_is_not_looked_at() -> None:
+    class Closed(ListedLane):
+        def head(self) -> Urgency | None:
+            raise AssertionError("somebody looks into a queue that has no room")
+
+    for lanes in ([Closed("a", "p", [])], [Closed("a", "p", []), lane("b", "p", 1)]):
+        assert [choice.queue for choice in pick(lanes, {"p": 9}, rooms={"a": 0}, served=None)] == ["b"][
+            : len(lanes) - 1
+        ]
+
+
+def test_the_only_lane_keeps_to_its_room_and_to_the_slots() -> None:
+    for slots, room in ((2, 9), (9, 2)):
+        assert len(list(pick([lane("a", "p", 1, 2, 3)], {"p": slots}, rooms={"a": room}, served=None))) == 2
+
+
+@given(
+    lanes_drawn,
+    st.dictionaries(st.sampled_from("pqr"), st.integers(-1, 8)),
+    st.dictionaries(names, st.integers(0, 5)),
+    st.none() | names,
+)
+def test_slots_and_rooms_are_never_exceeded_and_never_left_free_beside_ready_work(
+    drawn: list[tuple[str, str, list[tuple[int, int]]]],
+    slots: dict[str, int],
+    rooms: dict[str, int],
+    served: str | None,
 ) -> None:
     lanes = [
         ListedLane(queue, pool, [(priority, at, 100 * place + n) for n, (priority, at) in enumerate(line)])
         for place, (queue, pool, line) in enumerate(drawn)
     ]
-    waiting = Counter({pool: sum(len(line) for _, other, line in drawn if other == pool) for pool in "pq"})
-    picks = list(pick(lanes, slots, served=served))
+    picks = list(pick(lanes, slots, rooms=rooms, served=served))
     taken = Counter(choice.pool for choice in picks)
-    assert taken == Counter({pool: min(waiting[pool], max(0, slots.get(pool, 0))) for pool in "pq"})
+    started = Counter(choice.queue for choice in picks)
+    assert all(count <= slots.get(pool, 0) for pool, count in taken.items())
+    assert all(count <= rooms.get(queue, count) for queue, count in started.items())
+    for left in lanes:
+        is_full = taken[left.pool] >= slots.get(left.pool, 0)
+        assert left.head() is None or is_full or started[left.queue] == rooms.get(left.queue), "work beside room for it"
     assert len(set(chosen(picks))) == len(picks)
     for queue in "abc":
         for pool in "pq":

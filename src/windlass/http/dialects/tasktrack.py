@@ -197,7 +197,7 @@ def _number(task: Task) -> int:
     return task.origin_number
 
 
-def _routes(root: str) -> Iterator[Route]:
+def _routes_of_all(root: str) -> Iterator[Route]:
     yield Route(
         method="POST",
         path=root,
@@ -221,7 +221,9 @@ def _routes(root: str) -> Iterator[Route]:
         responses={200: Response("The tasks", list[TasktrackItem])},
         dialect=NAME,
     )
-    one = root + "/{id}"
+
+
+def _routes_of_one(one: str) -> Iterator[Route]:
     yield Route(
         method="GET",
         path=one,
@@ -259,4 +261,9 @@ def _routes(root: str) -> Iterator[Route]:
     )
 
 
-DIALECT: Final = Dialect(NAME, (*_routes("/api/task"), *_routes("/api/task/task")))
+_ROOTS: Final = ("/api/task", "/api/task/task")
+
+DIALECT: Final = Dialect(
+    NAME,
+    tuple(route for root in _ROOTS for route in (*_routes_of_all(root), *_routes_of_one(root + "/{id}"))),
+)

@@ -100,14 +100,14 @@ def read_changes(document: Any, *, now: datetime) -> Changes:
     )
 
 
-def check_reason(reason: str | None) -> None:
-    """Check what no shape says of why a task is cancelled.
+def check_reason(reason: str | None, *, pointer: str = "/reason") -> None:
+    """Check what no shape says of why a task is cancelled or a queue paused.
 
     Raises:
         InputError: it holds control characters.
     """
     if reason is not None and _CONTROL.search(reason):
-        raise InputError("a reason is one line of text", code="invalid_text", pointer="/reason")
+        raise InputError("a reason is one line of text", code="invalid_text", pointer=pointer)
 
 
 def _shape(document: Any, faults: list[Fault]) -> SubmitRequest:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from windlass.contracts.tasks import TaskRef
 from windlass.core.ids import TaskId
+from windlass.core.queue import Queue
 from windlass.core.state import State
 from windlass.core.task import FileRow, NewTask, Task
 from windlass.store.batches import Key, key_of
@@ -16,6 +17,7 @@ from windlass.store.lines import Lines
 from windlass.store.memory.endings import Endings
 from windlass.store.memory.events import MemoryEvents
 from windlass.store.memory.graveyard import Graveyard, Replays
+from windlass.store.memory.origins import Origins
 from windlass.store.moves import Change
 from windlass.wire.codec import encode_view
 
@@ -35,6 +37,8 @@ class Shelf:
         self.results: dict[int, bytes] = {}
         self.checkpoints: dict[int, bytes] = {}
         self.running: set[int] = set()
+        self.origins = Origins()
+        self.queues: dict[str, Queue] = {}
         self.lines = Lines()
         self.endings = Endings()
         self.graveyard = Graveyard()
@@ -68,6 +72,7 @@ class Shelf:
         self.payloads[task.number] = new.payload
         if (key := key_of(task)) is not None:
             self.keys[key] = task.number
+        self.origins.put(task)
 
     def keep(self, change: Change, now: int) -> None:
         """Put a task that is new, or has changed its state or place, with the event that says so."""
@@ -90,11 +95,16 @@ class Shelf:
         del self.tasks[number], self.ids[task.id], self.payloads[number]
         if (key := key_of(task)) is not None:
             del self.keys[key]
+        self.origins.drop(task)
         for part in (self.results, self.checkpoints, self._files):
             part.pop(number, None)
         self.events.remove(number)
         self.graveyard.bury(task, at)
         return self._sizes.pop(number)
+
+    def count(self, queue: str, state: State) -> int:
+        """Count the tasks of a queue in a state; looks at counters alone."""
+        return sum(tasks for counted, (tasks, _) in self.counts.items() if (counted[0], counted[2]) == (queue, state))
 
     def _take_out(self, task: Task) -> None:
         self.endings.drop(task)

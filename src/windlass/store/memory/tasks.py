@@ -7,10 +7,12 @@ from datetime import datetime
 from itertools import islice
 
 from windlass.contracts.clock import Ids
-from windlass.contracts.tasks import Claimed, Count, TaskRef, Tombstone, Turn, Wanted, Write
+from windlass.contracts.queues import Count, QueueRow
+from windlass.contracts.tasks import Claimed, TaskRef, Tombstone, Turn, Wanted, Write
 from windlass.core.limits import PROMOTE_ROWS
 from windlass.core.query import Order, Page, TaskQuery
-from windlass.core.state import EventName
+from windlass.core.queue import Queue, slots_left
+from windlass.core.state import EventName, State
 from windlass.core.task import FileRow, Task
 from windlass.errors import StoreUnavailable
 from windlass.store import pages
@@ -21,7 +23,7 @@ from windlass.store.memory.events import MemoryEvents
 from windlass.store.memory.shelf import Shelf
 from windlass.store.memory.writer import MemoryWriter
 from windlass.store.moves import Change, started
-from windlass.store.pages import Search, ended_page_of, endings_of, page_of, search_of, stretch, waits_for
+from windlass.store.pages import Search, ended_page_of, endings_of, page_of, search_of, stretch, up_to, waits_for
 
 
 class MemoryTasks:
@@ -59,6 +61,11 @@ class MemoryTasks:
         """Read one task."""
         return self._shelf.find(ref)
 
+    async def find_of_origin(self, origin: str, origin_number: int) -> Task | None:
+        """Read the task that came through `origin` under a number of its own."""
+        number = self._shelf.origins.find(origin, origin_number)
+        return None if number is None else self._shelf.find(number)
+
     async def page(self, query: TaskQuery) -> Page:
         """Read a page of tasks."""
         search = None if query.q is None else search_of(query.q)
@@ -68,10 +75,16 @@ class MemoryTasks:
             found = self._matching((number for _, number in ends), query, search)
             return ended_page_of(found, query, ends[-1] if len(ends) == pages.PAGE_SCAN_ROWS else None)
         tasks = self._shelf.tasks
-        examined = stretch(query, low=next(iter(tasks), 1), high=next(reversed(tasks), 0))
-        numbers: Iterable[int] = range(examined.low, examined.high + 1)
+        is_of_origin = query.origin is not None and query.key is None
+        examined = stretch(query, low=next(iter(tasks), 1), high=next(reversed(tasks), 0), is_narrow=is_of_origin)
+        numbers: Sequence[int] = range(examined.low, examined.high + 1)
+        if query.origin is not None:
+            numbers = self._shelf.origins.stretch(query.origin, examined.low, examined.high)
         if query.order is Order.NEWEST:
-            numbers = reversed(numbers)
+            numbers = numbers[::-1]
+        if is_of_origin and len(numbers) >= pages.PAGE_SCAN_ROWS:
+            numbers = numbers[: pages.PAGE_SCAN_ROWS]
+            examined = up_to(examined, query, numbers[-1])
         return page_of(self._matching(numbers, query, search), query, examined)
 
     async def running(self, *, after: int, limit: int) -> Sequence[Task]:
@@ -103,17 +116,42 @@ class MemoryTasks:
         """Read the counters, by queue, kind and state."""
         return [Count(*counted, *sums) for counted, sums in sorted(self._shelf.counts.items())]
 
+    async def queues(self) -> Sequence[QueueRow]:
+        """Read the queues and what is in them, by name."""
+        shelf = self._shelf
+        with_tasks = {queue for queue, _, _ in shelf.counts}
+        rows: list[QueueRow] = []
+        for name in sorted(shelf.queues.keys() | with_tasks):
+            since = shelf.lines.ready_since(name)
+            rows.append(
+                QueueRow(
+                    queue=shelf.queues.get(name, Queue(name=name)),
+                    queued=shelf.count(name, State.QUEUED),
+                    running=shelf.count(name, State.RUNNING),
+                    ready_since=None if since is None else from_micros(since),
+                )
+            )
+        return rows
+
     # ── the claim ──────────────────────────────────────────────────
 
     def _pick(self, wanted: Wanted) -> Iterator[Pick[int]]:
         lines = self._shelf.lines
+        rooms = self._rooms({queue for queue, _, _ in lines.lanes()})
         lanes = [
             MemoryLane(lines, lane, wanted.pools[kind][solo])
             for lane in lines.lanes()
             for _, kind, solo in (lane,)
             if kind in wanted.pools
         ]
-        return pick(lanes, wanted.slots, served=self._served)
+        return pick(lanes, wanted.slots, rooms=rooms, served=self._served)
+
+    def _rooms(self, queues: Iterable[str]) -> dict[str, int]:
+        """Say of the queues that do not start as many tasks as they like how many they may start in this turn."""
+        shelf = self._shelf
+        kept = [queue for name in queues if (queue := shelf.queues.get(name)) is not None]
+        left = {queue.name: slots_left(queue, running=shelf.count(queue.name, State.RUNNING)) for queue in kept}
+        return {name: slots for name, slots in left.items() if slots is not None}
 
     def _claim(self, choice: Pick[int], now: datetime) -> Claimed:
         shelf, number = self._shelf, choice.candidate
@@ -147,6 +185,8 @@ class MemoryTasks:
             and _is_between(task.created_at, query.created_after, query.created_before)
             and _is_between(task.finished_at, query.finished_after, query.finished_before)
             and (search is None or search.matches(task))
+            and (query.origin is None or task.origin == query.origin)
+            and (query.is_hidden is None or task.is_hidden is query.is_hidden)
         )
 
     def _waits_for(self, task: Task) -> str | None:

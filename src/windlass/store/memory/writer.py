@@ -8,11 +8,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from windlass.contracts.queues import DeclareQueues, SetQueue
 from windlass.contracts.tasks import (
     Applied,
     Delete,
     Edit,
     Forget,
+    Hide,
     Hold,
     KeepFile,
     Prune,
@@ -30,13 +32,15 @@ from windlass.contracts.tasks import (
     Write,
     WriteResult,
 )
+from windlass.core.queue import Queue, places_left
 from windlass.core.state import EventName, State
 from windlass.core.task import NewTask, Task
-from windlass.store.batches import key_of, meet, placed
+from windlass.store.batches import first_beyond, key_of, meet, placed
 from windlass.store.instants import from_micros, to_micros
 from windlass.store.memory.shelf import Shelf
-from windlass.store.moves import Amendment, AttemptWrite, Change, amended, met, refusal, settled, submitted
+from windlass.store.moves import Amendment, AttemptWrite, Change, Quiet, amended, met, refusal, settled, submitted
 from windlass.store.pages import LAST_ENDING
+from windlass.store.queues import declared, set_of
 
 
 class MemoryWriter:
@@ -53,10 +57,13 @@ class MemoryWriter:
             Save: self._attempt,
             KeepFile: self._attempt,
             RequestCancel: self._amend,
+            Hide: self._amend,
             Retry: self._amend,
             Hold: self._amend,
             Release: self._amend,
             Edit: self._amend,
+            DeclareQueues: self._declare,
+            SetQueue: self._set_queue,
             Delete: self._delete,
             Prune: self._prune,
             Sweep: self._sweep,
@@ -75,7 +82,12 @@ class MemoryWriter:
         if answer is not None:
             return answer
         existing = self._by_id(write.task) or self._by_key(write.task)
-        result = Applied(self._place(write.task)) if existing is None else met(existing, write.task)
+        if existing is not None:
+            result = met(existing, write.task)
+        elif self._places_left(write.task.queue) == 0:
+            result = Refused(Refusal.CAPACITY)
+        else:
+            result = Applied(self._place(write.task))
         self._shelf.replays.keep(write.replay, result)
         return result
 
@@ -89,16 +101,24 @@ class MemoryWriter:
         entries = meet(write.tasks, ids=ids, keys=keys)
         if isinstance(entries, Refused):
             return entries
+        if (beyond := first_beyond(write.tasks, entries, self._places_left)) is not None:
+            return Refused(Refusal.CAPACITY, index=beyond)
         new = {place: self._place(write.tasks[place]) for place, entry in enumerate(entries) if entry == place}
         result = Applied(placed=placed(entries, new))
         self._shelf.replays.keep(write.replay, result)
         return result
 
     def _place(self, new: NewTask) -> Task:
-        task = submitted(new, self._shelf.next_number())
+        task = submitted(new, self._shelf.next_number(), self._shelf.origins.give(new.origin))
         self._shelf.add(task, new)
         self._keep(Change(task=task, event=EventName.SUBMITTED, at=task.created_at))
         return task
+
+    def _places_left(self, name: str) -> int | None:
+        queue = self._shelf.queues.get(name)
+        if queue is None or queue.capacity is None:
+            return None
+        return places_left(queue, queued=self._shelf.count(name, State.QUEUED))
 
     def _by_id(self, new: NewTask) -> Task | None:
         return self._shelf.find(new.id)
@@ -138,6 +158,9 @@ class MemoryWriter:
         if task is None:
             return Refused(Refusal.MISSING)
         change = amended(task, write)
+        if isinstance(change, Quiet):
+            self._shelf.tasks[task.number] = change.task
+            return Applied(change.task)
         if not isinstance(change, Change):
             return change
         if isinstance(write, Retry):
@@ -147,6 +170,24 @@ class MemoryWriter:
 
     def _keep(self, change: Change) -> None:
         self._shelf.keep(change, to_micros(self._now))
+
+    # ── queues ─────────────────────────────────────────────────────
+
+    def _declare(self, write: DeclareQueues) -> WriteResult:
+        return Applied(created=self._keep_queues(declared(self._shelf.queues, write)))
+
+    def _set_queue(self, write: SetQueue) -> WriteResult:
+        before = self._shelf.queues.get(write.name, Queue(name=write.name))
+        after = set_of(before, write)
+        return Applied(created=self._keep_queues([after] if after != before else []), queue=after)
+
+    def _keep_queues(self, changed: Sequence[Queue]) -> bool:
+        for queue in changed:
+            if queue.is_plain:
+                self._shelf.queues.pop(queue.name, None)
+            else:
+                self._shelf.queues[queue.name] = queue
+        return bool(changed)
 
     # ── removal ────────────────────────────────────────────────────
 

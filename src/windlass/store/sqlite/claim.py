@@ -1,12 +1,13 @@
 """Promoting what is due and claiming what free slots can take, on a transaction that is open.
 
-Walks lanes, never tasks: what waits behind the first ones, or for another time or worker, is not looked at.
+Walks lanes, never tasks: what waits behind the first ones, or for another time or worker, or in a queue that has no
+room, is not looked at.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -16,6 +17,7 @@ from windlass.contracts.clock import Ids
 from windlass.contracts.tasks import Claimed, Wanted
 from windlass.core.ids import Token
 from windlass.core.limits import PROMOTE_ROWS
+from windlass.core.queue import slots_left
 from windlass.core.state import State
 from windlass.core.task import Error, FileRow
 from windlass.store.fairness import Pick, Urgency, pick
@@ -99,7 +101,10 @@ class Claimer:
         """Start what `wanted` has room for; `served` is the queue that started the last task, before and after."""
         if not any(slots > 0 for slots in wanted.slots.values()):
             return [], served
-        picks = list(pick(self._ready_lanes(wanted), wanted.slots, served=served))
+        ready = self._ready_lanes()
+        rooms = self._rooms({queue for _, queue, _ in ready})
+        lanes = self._lanes(ready, wanted, rooms)
+        picks = list(pick(lanes, wanted.slots, rooms=rooms, served=served))
         if not picks:
             return [], served
         tokens = [self._ids.token() for _ in picks]
@@ -111,14 +116,41 @@ class Claimer:
         claimed = [self._start(choice, token, now) for choice, token in zip(picks, tokens, strict=True)]
         return claimed, picks[-1].queue
 
-    def _ready_lanes(self, wanted: Wanted) -> list[SqliteLane]:
-        """Name the lanes that have ready tasks of a kind and in a pool that `wanted` has room for; reads none yet."""
+    def _ready_lanes(self) -> list[tuple[int, str, str]]:
+        """Name the lanes that have ready tasks, with queue and kind."""
         lanes = self._connection.execute(sql.READY_LANES).fetchall()
-        ready = [(lane, *self._ledger.lanes.name(lane)) for (lane,) in lanes]
-        queues = max(1, len({queue for _, queue, _ in ready}))
+        return [(lane, *self._ledger.lanes.name(lane)) for (lane,) in lanes]
+
+    def _rooms(self, queues: Iterable[str]) -> dict[str, int]:
+        """Say of the queues that do not start as many tasks as they like how many they may start in this turn."""
+        rooms: dict[str, int] = {}
+        known = self._ledger.queues.known
+        for name in queues:
+            queue = known.get(name)
+            if queue is None or not (queue.is_paused or queue.concurrency is not None):
+                continue
+            running = 0 if queue.is_paused else self._ledger.occupancy.count(name, State.RUNNING)
+            left = slots_left(queue, running=running)
+            if left is not None:
+                rooms[name] = left
+        return rooms
+
+    def _lanes(
+        self, ready: Sequence[tuple[int, str, str]], wanted: Wanted, rooms: Mapping[str, int]
+    ) -> list[SqliteLane]:
+        """Open the lanes of a kind and in a pool that `wanted` has room for, and their queues too; reads none yet."""
+        open_ = [lane for lane in ready if rooms.get(lane[1], 1) > 0]
+        queues = max(1, len({queue for _, queue, _ in open_}))
         return [
-            SqliteLane(self._connection, (lane, solo), queue=queue, kind=kind, pool=pool, share=-(-slots // queues))
-            for lane, queue, kind in ready
+            SqliteLane(
+                self._connection,
+                (lane, solo),
+                queue=queue,
+                kind=kind,
+                pool=pool,
+                share=min(-(-slots // queues), rooms.get(queue, slots)),
+            )
+            for lane, queue, kind in open_
             for solo, pool in enumerate(wanted.pools.get(kind, ()))
             if (slots := wanted.slots.get(pool, 0)) > 0
         ]

@@ -5,7 +5,9 @@ Counts no rows: a counter changes by what a write has done, in the transaction o
 
 from __future__ import annotations
 
-from windlass.contracts.tasks import Count
+from collections.abc import Iterator
+
+from windlass.contracts.queues import Count
 from windlass.core.state import State
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.driver import Connection
@@ -29,6 +31,10 @@ class Counters:
         key = (lane, state)
         self._tasks[key] = self._tasks.get(key, 0) - 1
         self._sizes[key] = self._sizes.get(key, 0) - size
+
+    def changes(self, state: str) -> Iterator[tuple[int, int]]:
+        """Say for each lane how many tasks more are in `state` than the store has counted."""
+        return ((lane, tasks) for (lane, counted), tasks in self._tasks.items() if counted == state)
 
     def write(self, connection: Connection) -> None:
         """Write down what has been gathered; the last thing a turn does with them."""

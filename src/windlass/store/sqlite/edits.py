@@ -1,4 +1,4 @@
-"""Writes of clients and operators that change a task: cancel, retry, hold, release, edit. In an open transaction.
+"""Writes of clients and operators that change a task: cancel, hide, retry, hold, release, edit. In a transaction.
 
 Decides nothing: `moves` says what becomes of the task.
 """
@@ -11,7 +11,7 @@ from windlass.contracts.tasks import Applied, Edit, Refusal, Refused, Retry, Tas
 from windlass.core.state import State
 from windlass.core.task import Task
 from windlass.store.instants import to_micros
-from windlass.store.moves import LABELS, Amendment, Change, amended
+from windlass.store.moves import LABELS, Amendment, Change, Quiet, amended
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import change_each
 from windlass.store.sqlite.driver import Connection, Row
@@ -45,6 +45,9 @@ class Edits:
             return Refused(Refusal.MISSING)
         before = task_of(row)
         change = amended(before, write)
+        if isinstance(change, Quiet):
+            change_each(self._connection, sql.HIDE, [(before.number, before.version)])
+            return Applied(change.task)
         if not isinstance(change, Change):
             return change
         size = row[SIZE_BYTES]
@@ -96,6 +99,7 @@ class Edits:
             task.cancel_reason,
             task.cancel_outcome,
             json_text(task.progress),
+            task.is_hidden,
         )
         change_each(self._connection, sql.AMEND, [values])
 

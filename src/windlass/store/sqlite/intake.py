@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from windlass.contracts.tasks import Applied, Refused, Submit, SubmitBatch, WriteResult
+from windlass.contracts.tasks import Applied, Refusal, Refused, Submit, SubmitBatch, WriteResult
+from windlass.core.queue import places_left
+from windlass.core.state import State
 from windlass.core.task import NewTask, Task
 from windlass.errors import StoreError
-from windlass.store.batches import Key, key_of, meet, placed
+from windlass.store.batches import Key, first_beyond, key_of, meet, placed
 from windlass.store.instants import to_micros
 from windlass.store.moves import met, submitted
 from windlass.store.sqlite import statements as sql
@@ -45,7 +47,12 @@ class Intake:
             number = known.get(blob)
             if number is None and (key := key_of(new)) is not None:
                 number = self._numbers_by_key([key]).get(key)
-            results.append(Applied(self._place(new, blob)) if number is None else met(self._task(number), new))
+            if number is not None:
+                results.append(met(self._task(number), new))
+            elif self._places_left(new.queue) == 0:
+                results.append(Refused(Refusal.CAPACITY))
+            else:
+                results.append(Applied(self._place(new, blob)))
         self._store()
         self._replays.keep((write.replay, result) for write, result in zip(batch, results, strict=True))
         return results
@@ -66,6 +73,8 @@ class Intake:
         )
         if isinstance(entries, Refused):
             return entries
+        if (beyond := first_beyond(write.tasks, entries, self._places_left)) is not None:
+            return Refused(Refusal.CAPACITY, index=beyond)
         new = {
             place: self._place(write.tasks[place], id_blob(write.tasks[place].id))
             for place, entry in enumerate(entries)
@@ -76,17 +85,25 @@ class Intake:
         self._replays.keep([(write.replay, result)])
         return result
 
+    def _places_left(self, name: str) -> int | None:
+        """Say how many more tasks a queue takes; None: any number, which costs no more than to see that it is so."""
+        queue = self._ledger.queues.known.get(name)
+        if queue is None or queue.capacity is None:
+            return None
+        return places_left(queue, queued=self._ledger.occupancy.count(name, State.QUEUED))
+
     # ── rows ───────────────────────────────────────────────────────
 
     def _place(self, new: NewTask, blob: bytes) -> Task:
         """Make the task that `new` becomes; its rows wait for `_store`."""
         ledger = self._ledger
-        task = submitted(new, ledger.next_number())
+        origin_number = None if new.origin is None else ledger.next_of_origin(new.origin)
+        task = submitted(new, ledger.next_number(), origin_number)
         lane = ledger.lanes.number(self._connection, new.queue, new.kind)
         run_at = to_micros(new.run_at)
         size = len(new.payload)
         self._tasks.append(
-            (task.number, blob, lane, run_at <= ledger.now, new.priority, run_at, new.grace_s, size),
+            (task.number, blob, lane, run_at <= ledger.now, new.priority, run_at, new.grace_s, size, origin_number),
         )
         self._specs.append(spec_row(task.number, new))
         ledger.counters.add(lane, task.state, size)

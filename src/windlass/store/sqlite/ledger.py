@@ -16,28 +16,41 @@ from windlass.store.sqlite.connections import insert_each
 from windlass.store.sqlite.counters import Counters
 from windlass.store.sqlite.driver import Connection
 from windlass.store.sqlite.lanes import Lanes
+from windlass.store.sqlite.queues import Occupancy, Queues
 from windlass.store.sqlite.rows import event_row
 
 
 class Ledger:
     """One turn's book, on a transaction that is open. `now` is in microseconds."""
 
-    def __init__(self, connection: Connection, lanes: Lanes, *, now: datetime) -> None:
+    def __init__(self, connection: Connection, lanes: Lanes, queues: Queues, *, now: datetime) -> None:
         self.connection = connection
         self.lanes = lanes
+        self.queues = queues
         self.now = to_micros(now)
         self.events: list[Event] = []
         self.counters = Counters()
+        self.occupancy = Occupancy(connection, lanes, self.counters)
         given: dict[str, int] = dict(connection.execute(sql.GIVEN_OUT))
         self._number = given.get("tasks", 0)
         self._seq = given.get("events", 0)
+        self._of_origins: dict[str, int] = {}
         self._appended = 0
         lanes.load(connection)
+        queues.load(connection)
 
     def next_number(self) -> int:
         """Give out a number that no task has ever had."""
         self._number += 1
         return self._number
+
+    def next_of_origin(self, origin: str) -> int:
+        """Give out a number that no task of `origin` has ever had."""
+        if origin not in self._of_origins:
+            row = self.connection.execute(sql.GIVEN_OF_ORIGIN, (origin,)).fetchone()
+            self._of_origins[origin] = 0 if row is None else row[0]
+        self._of_origins[origin] += 1
+        return self._of_origins[origin]
 
     def next_seq(self) -> int:
         """Give out the seq of the next event."""
@@ -104,3 +117,5 @@ class Ledger:
         """Store all that is gathered; the last thing a turn does."""
         self.append_events()
         self.counters.write(self.connection)
+        if self._of_origins:
+            self.connection.executemany(sql.KEEP_GIVEN, list(self._of_origins.items()))

@@ -8,14 +8,18 @@ from typing import Final
 from windlass.core.query import Order, Page, TaskQuery
 from windlass.core.task import Task
 from windlass.store import pages
-from windlass.store.pages import Search, ended_page_of, endings_of, page_of, search_of, stretch
-from windlass.store.sqlite import statements as sql
+from windlass.store.pages import Search, ended_page_of, endings_of, page_of, search_of, stretch, up_to
+from windlass.store.sqlite import page_statements as sql
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.rows import id_blob, optional_micros, task_of
+from windlass.store.sqlite.statements import SPAN
 
 _BY_KEY: Final = {Order.NEWEST: sql.PAGE_NEWEST_BY_KEY, Order.OLDEST: sql.PAGE_OLDEST_BY_KEY}
 _FOUND: Final = {Order.NEWEST: sql.PAGE_NEWEST_FOUND, Order.OLDEST: sql.PAGE_OLDEST_FOUND}
 _STRETCH: Final = {Order.NEWEST: sql.PAGE_NEWEST, Order.OLDEST: sql.PAGE_OLDEST}
+
+_OF_ORIGIN: Final = {Order.NEWEST: sql.PAGE_NEWEST_OF_ORIGIN, Order.OLDEST: sql.PAGE_OLDEST_OF_ORIGIN}
+_LAST_OF_ORIGIN: Final = {Order.NEWEST: sql.LAST_OF_ORIGIN_NEWEST, Order.OLDEST: sql.LAST_OF_ORIGIN_OLDEST}
 
 _ABOVE_ALL_TEXT: Final = b""
 """SQLite sorts every blob behind every text."""
@@ -28,9 +32,14 @@ def read_page(query: TaskQuery, connection: Connection) -> Page:
     if query.order is Order.ENDED_LAST:
         return _ended_page(query, values, connection)
     is_narrow = search is not None and not _has_many_names(search, connection)
-    low, high = connection.execute(sql.SPAN).fetchall()[0]
-    examined = stretch(query, low=low, high=high, is_narrow=is_narrow)
-    by = _BY_KEY if query.key is not None else _FOUND if is_narrow else _STRETCH
+    low, high = connection.execute(SPAN).fetchall()[0]
+    is_of_origin = query.origin is not None and query.key is None and not is_narrow
+    examined = stretch(query, low=low, high=high, is_narrow=is_narrow or is_of_origin)
+    if is_of_origin:
+        place = (query.origin, examined.low, examined.high, pages.PAGE_SCAN_ROWS - 1)
+        last = connection.execute(_LAST_OF_ORIGIN[query.order], place).fetchone()
+        examined = up_to(examined, query, None if last is None else last[0])
+    by = _BY_KEY if query.key is not None else _FOUND if is_narrow else _OF_ORIGIN if is_of_origin else _STRETCH
     found = _tasks(by[query.order], (*values, examined.low, examined.high), connection)
     return page_of(found, query, examined)
 
@@ -69,6 +78,8 @@ def _values(query: TaskQuery, search: Search | None) -> Row:
         optional_micros(query.finished_after),
         optional_micros(query.finished_before),
         *sought,
+        query.origin,
+        query.is_hidden,
         query.limit + 1,
     )
 

@@ -78,6 +78,7 @@ def task_of(row: Row) -> Task:
     (attempt, charged, max_attempts, lost, interrupted, held, solo, retry, recovery, timeout_s) = row[15:25]
     (grace_s, token, started_at, finished_at, run_s) = row[25:30]
     (cancel_requested_at, cancel_reason, cancel_outcome, progress, error, version) = row[30:36]
+    (origin_number, hidden) = row[41:]
     return Task(
         number=number,
         id=blob_id(blob),
@@ -101,6 +102,8 @@ def task_of(row: Row) -> Task:
         interrupted=interrupted,
         held=held == 1,
         solo=solo == 1,
+        origin_number=origin_number,
+        is_hidden=hidden == 1,
         retry=_retry_of(retry),
         recovery=_RECOVERIES[recovery],
         timeout_s=timeout_s,
@@ -121,7 +124,7 @@ def task_of(row: Row) -> Task:
 ORDINAL, LANE, SIZE_BYTES, ENDING_BYTES = 36, 37, 39, 40
 """Where a row of the view of whole tasks counts the task's events, and what its counters need."""
 
-_NEVER_RAN_NOR_NAMED = (0, 0, 0.0, None, None, None, None, None, None)
+_NEVER_RAN_NOR_NAMED = (0, 0, 0.0, None, None, None, None, None, None, None, 0)
 """What the columns after the payload of a ready task hold in most of them."""
 
 
@@ -156,8 +159,8 @@ def started_task(row: Row, queue: str, kind: str, *, solo: bool, token: Token, a
 
 
 def _rare(columns: Row) -> dict[str, Any]:
-    """Read what few ready tasks have: an earlier attempt, a key, a name, tags."""
-    (lost, interrupted, run_s, key, origin, fingerprint, name, description, tags) = columns
+    """Read what few ready tasks have: an earlier attempt, a key, an origin, a name, tags."""
+    (lost, interrupted, run_s, key, origin, fingerprint, name, description, tags, origin_number, hidden) = columns
     return {
         "lost": lost,
         "interrupted": interrupted,
@@ -168,6 +171,8 @@ def _rare(columns: Row) -> dict[str, Any]:
         "name": name,
         "description": description,
         "tags": {} if tags is None else decode_json(tags),
+        "origin_number": origin_number,
+        "is_hidden": hidden == 1,
     }
 
 

@@ -68,6 +68,10 @@ VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000000 AS INTEGER))"""
 
 # Read the last number and the last seq that were given out, also to rows that are gone.
 GIVEN_OUT: Final = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('tasks', 'events')"
+# Read the last number that was given out to a task of an origin.
+GIVEN_OF_ORIGIN: Final = "SELECT given FROM origins WHERE origin = ?1"
+# Keep the last number that was given out to a task of an origin.
+KEEP_GIVEN: Final = "INSERT OR REPLACE INTO origins (origin, given) VALUES (?1, ?2)"
 # Read all lanes.
 LANES: Final = "SELECT lane, queue, kind FROM lanes"
 # Make a lane.
@@ -79,8 +83,8 @@ NUMBER_BY_KEY: Final = """
 SELECT ?1, ?2, ?3, number FROM specs WHERE key = ?1 AND kind = ?2 AND ifnull(origin, '') = ?3"""
 # Store what changes of a new task.
 INSERT_TASK: Final = _insert(
-    "INSERT INTO tasks (number, id, lane, state, ready, priority, run_at, grace_s, size_bytes)",
-    "(?, ?, ?, 'queued', ?, ?, ?, ?, ?)",
+    "INSERT INTO tasks (number, id, lane, state, ready, priority, run_at, grace_s, size_bytes, origin_number)",
+    "(?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
 )
 # Store what a new task was submitted with.
 INSERT_SPEC: Final = _insert(
@@ -145,10 +149,12 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"""
 AMEND: Final = """
 UPDATE tasks SET state = ?3, ready = ?4, held = ?5, reason = ?6, run_at = ?7, charged = ?8, lost = ?9,
     interrupted = ?10, retries = retries + ?11, started_at = ?12, finished_at = ?13, grace_s = ?14,
-    cancel_requested_at = ?15, cancel_reason = ?16, cancel_outcome = ?17, progress = ?18,
+    cancel_requested_at = ?15, cancel_reason = ?16, cancel_outcome = ?17, progress = ?18, hidden = ?19,
     size_bytes = size_bytes - iif(?11, ending_bytes, 0), ending_bytes = iif(?11, 0, ending_bytes),
     ordinal = ordinal + 1, version = version + 1
 WHERE number = ?1 AND version = ?2"""
+# Have its origin know of a task no more.
+HIDE: Final = "UPDATE tasks SET hidden = 1, version = version + 1 WHERE number = ?1 AND version = ?2"
 # Store when and where an edited task runs.
 EDIT: Final = """
 UPDATE tasks SET lane = ?3, ready = ?4, priority = ?5, run_at = ?6, ordinal = ordinal + 1, version = version + 1
@@ -209,6 +215,41 @@ COUNTS: Final = """
 SELECT queue, kind, state, tasks, size_bytes FROM counters CROSS JOIN lanes ON lanes.lane = counters.lane
 WHERE tasks <> 0"""
 
+# ── queues ─────────────────────────────────────────────────────────
+
+# Read what is kept of queues.
+QUEUES: Final = """
+SELECT name, default_concurrency, default_capacity, set_concurrency, set_capacity, paused_at, pause_reason
+FROM queues ORDER BY name"""
+# Keep what is said of a queue.
+KEEP_QUEUE: Final = """
+INSERT OR REPLACE INTO queues (name, default_concurrency, default_capacity, set_concurrency, set_capacity, paused_at,
+    pause_reason)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"""
+# Forget a queue of which nothing is said any more.
+FORGET_QUEUE: Final = "DELETE FROM queues WHERE name = ?1"
+# Read how many tasks of each lane of a queue are queued and running.
+COUNTS_OF_QUEUE: Final = """
+SELECT state, tasks FROM lanes CROSS JOIN counters ON counters.lane = lanes.lane
+WHERE queue = ?1 AND state IN ('queued', 'running')"""
+# Read how many tasks of each lane are in each state.
+COUNTS_OF_LANES: Final = """
+SELECT lanes.lane, queue, state, tasks FROM counters CROSS JOIN lanes ON lanes.lane = counters.lane
+WHERE tasks <> 0"""
+# Say since when a lane's oldest ready task is due: two steps of the index for each priority, however many tasks.
+READY_SINCE: Final = """
+WITH RECURSIVE line (priority) AS (
+    SELECT (SELECT priority FROM tasks INDEXED BY ready_tasks
+        WHERE ready = 1 AND lane = ?1 AND solo = ?2 ORDER BY priority DESC LIMIT 1)
+    UNION ALL
+    SELECT (SELECT priority FROM tasks INDEXED BY ready_tasks
+        WHERE ready = 1 AND lane = ?1 AND solo = ?2 AND priority < line.priority ORDER BY priority DESC LIMIT 1)
+    FROM line WHERE line.priority IS NOT NULL)
+SELECT min((
+    SELECT run_at FROM tasks INDEXED BY ready_tasks
+    WHERE ready = 1 AND lane = ?1 AND solo = ?2 AND priority = line.priority ORDER BY run_at LIMIT 1))
+FROM line WHERE priority IS NOT NULL"""
+
 # ── claim ──────────────────────────────────────────────────────────
 
 # Say when the earliest task is due that only waits for its time.
@@ -235,7 +276,8 @@ SELECT lane FROM busy WHERE lane IS NOT NULL"""
 READY_TASKS: Final = """
 SELECT t.number, t.priority, t.run_at, t.id, t.attempt, t.charged, t.ordinal, t.version, t.grace_s,
     s.created_at, s.max_attempts, s.retry, s.recovery, s.timeout_s, s.payload,
-    t.size_bytes, t.lost, t.interrupted, t.run_s, s.key, s.origin, s.fingerprint, s.name, s.description, s.tags
+    t.size_bytes, t.lost, t.interrupted, t.run_s, s.key, s.origin, s.fingerprint, s.name, s.description, s.tags,
+    t.origin_number, t.hidden
 FROM tasks AS t INDEXED BY ready_tasks CROSS JOIN specs AS s ON s.number = t.number
 WHERE t.ready = 1 AND t.lane = ?1 AND t.solo = ?2
 ORDER BY t.priority DESC, t.run_at, t.number LIMIT ?3 OFFSET ?4"""
@@ -253,65 +295,14 @@ WHERE number = ?1 AND state = 'queued' AND ready = 1"""
 TASK_BY_NUMBER: Final = "SELECT * FROM whole_tasks WHERE number = ?1"
 # Read a task by its id.
 TASK_BY_ID: Final = "SELECT * FROM whole_tasks WHERE id = ?1"
+# Read a task by its origin and its number there, which no more tasks have than there are origins.
+TASK_OF_ORIGIN: Final = """
+SELECT * FROM whole_tasks
+WHERE number IN (
+    SELECT t.number FROM tasks AS t INDEXED BY tasks_by_origin_number CROSS JOIN specs AS s ON s.number = t.number
+    WHERE t.origin_number = ?2 AND s.origin = ?1)"""
 # Read the lowest and the highest number; nothing at all is the stretch from 1 to 0.
 SPAN: Final = "SELECT ifnull((SELECT min(number) FROM tasks), 1), ifnull((SELECT max(number) FROM tasks), 0)"
-# Whether a task matches a query, each part of which may be left out. The three reasons are those after which
-# `core.waiting` calls a task's time its retry.
-_MATCHES: Final = """
-    (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR key = ?4)
-    AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS tag WHERE tag.key = ?5 AND tag.value = ?6))
-    AND (?7 IS NULL OR state = 'queued' AND ?7 = CASE
-        WHEN held THEN 'hold'
-        WHEN ready THEN NULL
-        WHEN reason IN ('error', 'timed_out', 'lost') THEN 'retry'
-        ELSE 'until'
-    END)
-    AND (?8 IS NULL OR created_at > ?8) AND (?9 IS NULL OR created_at < ?9)
-    AND (?10 IS NULL OR finished_at > ?10) AND (?11 IS NULL OR finished_at < ?11)
-    AND (?12 IS NULL OR number = ?13 OR id = ?14 OR key = ?12 OR name >= ?12 AND name < ?15)
-"""
-# Read the tasks of a stretch of numbers that match, falling.
-PAGE_NEWEST: Final = f"""
-SELECT * FROM whole_tasks WHERE number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
-# Read the tasks of a stretch of numbers that match, rising.
-PAGE_OLDEST: Final = f"""
-SELECT * FROM whole_tasks WHERE number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number LIMIT ?16"""  # noqa: S608 of constants alone, once
-_WITH_KEY: Final = "number IN (SELECT number FROM specs WHERE key = ?4)"
-# Read the tasks with a key that match, falling.
-PAGE_NEWEST_BY_KEY: Final = f"""
-SELECT * FROM whole_tasks
-WHERE {_WITH_KEY} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
-# Read the tasks with a key that match, rising.
-PAGE_OLDEST_BY_KEY: Final = f"""
-SELECT * FROM whole_tasks
-WHERE {_WITH_KEY} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number LIMIT ?16"""  # noqa: S608 of constants alone, once
-_FOUND: Final = """number IN (
-        SELECT ?13 WHERE ?13 IS NOT NULL
-        UNION ALL SELECT number FROM tasks WHERE id = ?14
-        UNION ALL SELECT number FROM specs WHERE key = ?12
-        UNION ALL SELECT number FROM specs INDEXED BY specs_by_name WHERE name >= ?12 AND name < ?15)"""
-# Read the tasks that a search finds by its indexes and that match, falling.
-PAGE_NEWEST_FOUND: Final = f"""
-SELECT * FROM whole_tasks
-WHERE {_FOUND} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
-# Read the tasks that a search finds by its indexes and that match, rising.
-PAGE_OLDEST_FOUND: Final = f"""
-SELECT * FROM whole_tasks
-WHERE {_FOUND} AND number BETWEEN ?17 AND ?18 AND {_MATCHES} ORDER BY number LIMIT ?16"""  # noqa: S608 of constants alone, once
-# Whether a search would find more names than a page may examine.
-MANY_NAMES: Final = """
-SELECT 1 FROM specs INDEXED BY specs_by_name WHERE name >= ?1 AND name < ?2 LIMIT 1 OFFSET ?3"""
-# Read the tasks of a stretch of endings in a state that match, falling.
-PAGE_ENDED_LAST: Final = f"""
-SELECT * FROM whole_tasks
-WHERE state = ?1 AND finished_at BETWEEN ?19 AND ?17 AND (finished_at, number) < (?17, ?18)
-    AND (finished_at, number) >= (?19, ?20) AND {_MATCHES}
-ORDER BY finished_at DESC, number DESC LIMIT ?16"""  # noqa: S608 of constants alone, once
-# Find where a stretch of endings ends.
-LAST_EXAMINED: Final = """
-SELECT finished_at, number FROM tasks INDEXED BY ended_tasks
-WHERE state = ?1 AND finished_at >= ?2 AND finished_at <= ?3 AND (finished_at, number) < (?3, ?4)
-ORDER BY finished_at DESC, number DESC LIMIT 1 OFFSET ?5"""
 # Read running tasks, rising from above a number.
 RUNNING: Final = """
 SELECT * FROM whole_tasks

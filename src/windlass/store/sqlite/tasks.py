@@ -7,7 +7,8 @@ from datetime import datetime
 from functools import partial
 
 from windlass.contracts.clock import Ids
-from windlass.contracts.tasks import Count, TaskRef, Tombstone, Turn, Wanted, Write
+from windlass.contracts.queues import Count, QueueRow
+from windlass.contracts.tasks import TaskRef, Tombstone, Turn, Wanted, Write
 from windlass.core.query import Page, TaskQuery
 from windlass.core.task import FileRow, Task
 from windlass.store.sqlite import statements as sql
@@ -19,6 +20,7 @@ from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.lanes import Lanes
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.lists import read_page
+from windlass.store.sqlite.queues import Queues, read_queues
 from windlass.store.sqlite.removal import read_tombstone, read_unswept
 from windlass.store.sqlite.reserve import ration
 from windlass.store.sqlite.rows import file_of, id_blob, task_of
@@ -26,12 +28,13 @@ from windlass.store.sqlite.turn import TurnWriter
 
 
 class SqliteTasks:
-    """The Tasks port. `_lanes` and `_served` are touched on the writing thread only."""
+    """The Tasks port. `_lanes`, `_queues` and `_served` are touched on the writing thread only."""
 
     def __init__(self, database: DatabaseAccess, ids: Ids) -> None:
         self._database = database
         self._ids = ids
         self._lanes = Lanes()
+        self._queues = Queues()
         self._served: str | None = None
 
     async def turn(self, writes: Sequence[Write], wanted: Wanted, *, now: datetime) -> Turn:
@@ -41,6 +44,11 @@ class SqliteTasks:
     async def get(self, ref: TaskRef) -> Task | None:
         """Read one task."""
         row = await self._database.read(partial(_first, *_find(ref)))
+        return None if row is None else task_of(row)
+
+    async def find_of_origin(self, origin: str, origin_number: int) -> Task | None:
+        """Read the task that came through `origin` under a number of its own."""
+        row = await self._database.read(partial(_first, sql.TASK_OF_ORIGIN, (origin, origin_number)))
         return None if row is None else task_of(row)
 
     async def page(self, query: TaskQuery) -> Page:
@@ -75,6 +83,10 @@ class SqliteTasks:
         """Read the counters."""
         return await self._database.read(read_counts)
 
+    async def queues(self) -> Sequence[QueueRow]:
+        """Read the queues and what is in them."""
+        return await self._database.read(read_queues)
+
     async def _blob(self, statement: str, number: int) -> bytes | None:
         row = await self._database.read(partial(_first, statement, (number,)))
         return None if row is None else row[0]
@@ -87,13 +99,14 @@ class SqliteTasks:
     def _whole_turn(self, writes: Sequence[Write], wanted: Wanted, now: datetime, connection: Connection) -> Turn:
         try:
             with transaction(connection):
-                ledger = Ledger(connection, self._lanes, now=now)
+                ledger = Ledger(connection, self._lanes, self._queues, now=now)
                 results = TurnWriter(ledger).apply(writes)
                 next_due_at = promote(connection, now=now)
                 claimed, served = Claimer(ledger, ids=self._ids).claim(wanted, now=now, served=self._served)
                 ledger.close()
         except BaseException:
             self._lanes.forget()
+            self._queues.forget()
             raise
         self._served = served
         return Turn(results=results, claimed=claimed, events=ledger.events, next_due_at=next_due_at)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from windlass.contracts.queues import DeclareQueues, SetQueue
 from windlass.contracts.tasks import (
     Applied,
     Delete,
     Edit,
     Forget,
+    Hide,
     Hold,
     KeepFile,
     Prune,
@@ -44,6 +46,7 @@ from windlass.store.sqlite.driver import Row
 from windlass.store.sqlite.edits import Edits, find_row
 from windlass.store.sqlite.intake import Intake
 from windlass.store.sqlite.ledger import Ledger
+from windlass.store.sqlite.queues import QueueWrites
 from windlass.store.sqlite.removal import Removal
 from windlass.store.sqlite.rows import blob_id, file_row, json_text, task_of, token_blob
 from windlass.wire.codec import encode_view
@@ -58,6 +61,7 @@ class TurnWriter:
         self._ledger = ledger
         self._connection = ledger.connection
         intake, edits, removal = Intake(ledger), Edits(ledger), Removal(ledger)
+        queues = QueueWrites(ledger.connection, ledger.queues)
         self._sorts: dict[type[Write], Callable[[Sequence[Any]], Sequence[WriteResult]]] = {
             Submit: intake.submit,
             SubmitBatch: intake.submit_batches,
@@ -66,10 +70,13 @@ class TurnWriter:
             Save: self._save,
             KeepFile: self._keep_files,
             RequestCancel: edits.amend,
+            Hide: edits.amend,
             Retry: edits.amend,
             Hold: edits.amend,
             Release: edits.amend,
             Edit: edits.amend,
+            DeclareQueues: queues.declare,
+            SetQueue: queues.set,
             Delete: removal.delete,
             Prune: removal.prune,
             Sweep: removal.sweep,
