@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from store_cases import ALL, ERROR, FAILED, START, Bench, database_of
+from store_cases import ALL, ERROR, FAILED, START, Bench
 
 from windlass.contracts.queues import DeclareQueues, QueueRow, SetQueue
 from windlass.contracts.tasks import (
@@ -27,7 +27,6 @@ from windlass.contracts.tasks import (
 from windlass.core.outcome import Interrupted
 from windlass.core.queue import Queue, QueueDefaults
 from windlass.core.state import State
-from windlass.errors import StoreError
 
 pytest_plugins = ["store_fixtures"]
 pytestmark = pytest.mark.anyio
@@ -357,62 +356,3 @@ async def test_counters_of_queues_follow_every_way_in_and_out(bench: Bench) -> N
     row = await row_of(bench)
     assert (row.queued, row.running) == (0, 0)
     assert (await bench.task(1)).state is State.RUNNING
-
-
-# ── what it costs, and what a file keeps ───────────────────────────
-
-
-async def statements_of(bench: Bench, *writes: Any) -> list[str]:
-    """Take a turn with all slots, and give the statements it ran."""
-    seen: list[str] = []
-
-    def trace(cursor: Any, text: str, values: Any) -> bool:
-        seen.append(text)
-        return True
-
-    def install(connection: Any, tracer: Any) -> None:
-        connection.exec_trace = tracer
-
-    await database_of(bench).write(lambda connection: install(connection, trace))
-    turn = await bench.turn(*writes, slots=ALL)
-    await database_of(bench).write(lambda connection: install(connection, None))
-    assert len(turn.claimed) == len(writes)
-    return seen
-
-
-@pytest.mark.parametrize("closed", [{"is_paused": True}, {"concurrency": 1}])
-async def test_a_closed_queue_costs_a_claim_no_look_at_its_tasks(sqlite_bench: Bench, closed: dict[str, Any]) -> None:
-    bench = sqlite_bench
-    await bench.turn(*[Submit(bench.new()) for _ in range(50)])
-    await bench.claim(shared=1)
-    await bench.turn(change(bench, **closed))
-    seen = await statements_of(bench)
-    assert not any("FROM tasks AS t INDEXED BY ready_tasks" in text for text in seen)
-    assert sum("FROM lanes CROSS JOIN counters" in text for text in seen) == ("concurrency" in closed)
-
-
-async def test_a_queue_without_limits_is_not_counted(sqlite_bench: Bench) -> None:
-    bench = sqlite_bench
-    await bench.turn(declare("limited", concurrency=1, capacity=1))
-    seen = await statements_of(bench, *[Submit(bench.new()) for _ in range(5)])
-    assert not any("counters ON" in text or "FROM queues" in text for text in seen)
-
-
-async def test_a_limited_queue_is_counted_once_a_turn(sqlite_bench: Bench) -> None:
-    bench = sqlite_bench
-    await bench.turn(declare(concurrency=50, capacity=50))
-    seen = await statements_of(bench, *[Submit(bench.new(kind=kind)) for kind in ("work", "other", "file")])
-    assert sum("FROM lanes CROSS JOIN counters" in text for text in seen) == 1
-
-
-async def test_a_turn_that_is_undone_has_changed_no_limit(sqlite_bench: Bench) -> None:
-    bench = sqlite_bench
-    await bench.turn(declare(capacity=1))
-    await bench.submit(queue="elsewhere")
-    (running,) = await bench.claim()
-    broken = bench.settle(running.task, charged=None)
-    with pytest.raises(StoreError):
-        await bench.turn(change(bench, capacity=9), broken)
-    assert (await row_of(bench)).queue == Queue(name="default", default_capacity=1)
-    await bench.submit()
-    assert await bench.write(Submit(bench.new())) == NO_PLACE

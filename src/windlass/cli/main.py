@@ -268,7 +268,7 @@ def _refuse_usage(error: CycloptsError) -> int:
         word = (error.unused_tokens or [""])[0]
         above = f"{chain} " if chain else ""
         names = [command.name.removeprefix(above) for command in _COMMANDS if command.name.startswith(above)]
-        near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
         text = f"there is no command '{word[:64]}'" + (f"; did you mean {' or '.join(near)}?" if near else "")
     else:
         text = str(error)

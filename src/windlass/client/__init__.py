@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from windlass.client.sync import Client, TaskHandle
     from windlass.wire.v1 import EditRequest, RetryOptions, SubmitRequest, TaskView
     from windlass.wire.v1_many import BulkRequest, BulkView, PlacedView, StatsView, TaskFilter
+    from windlass.wire.v1_queues import QueueView
 
 __all__ = [
     "AccessDenied",
@@ -29,6 +30,7 @@ __all__ = [
     "Client",
     "EditRequest",
     "PlacedView",
+    "QueueView",
     "RetryOptions",
     "ServerError",
     "ServerUnreachable",
@@ -50,6 +52,7 @@ _HOMES = {
     "BulkView": "windlass.wire.v1_many",
     "EditRequest": "windlass.wire.v1",
     "PlacedView": "windlass.wire.v1_many",
+    "QueueView": "windlass.wire.v1_queues",
     "RetryOptions": "windlass.wire.v1",
     "StatsView": "windlass.wire.v1_many",
     "SubmitRequest": "windlass.wire.v1",
