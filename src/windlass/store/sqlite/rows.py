@@ -15,6 +15,7 @@ from windlass.core.ids import TaskId, Token
 from windlass.core.state import EventName, Reason, Recovery, State
 from windlass.core.task import Error, Event, FileRow, NewTask, Progress, Task
 from windlass.store.instants import from_micros, to_micros
+from windlass.store.moves import BLANK
 from windlass.store.sqlite.driver import Row
 from windlass.wire.codec import decode_json, encode_view
 
@@ -131,7 +132,8 @@ def started_task(row: Row, queue: str, kind: str, *, solo: bool, token: Token, a
     """Read a row of `READY_TASKS` as the running task that a claim at `at` makes of it, but for its error."""
     (number, priority, run_at, blob, attempt, charged, _, version, grace_s) = row[:9]
     (created_at, max_attempts, retry, recovery, timeout_s) = row[9:14]
-    task = Task(
+    task = replace(
+        BLANK,
         number=number,
         id=blob_id(blob),
         kind=kind,
