@@ -30,7 +30,7 @@ _NUMBER, _PRIORITY, _RUN_AT, _ATTEMPT, _ORDINAL, _PAYLOAD, _SIZE_BYTES = 0, 1, 2
 """Where a row of `READY_TASKS` has what a claim needs besides the task."""
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """A ready task: its row of `READY_TASKS`, and what its lane says of it."""
 
     row: Row
