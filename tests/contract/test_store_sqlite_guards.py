@@ -16,6 +16,7 @@ from windlass.core.waiting import Waiting, waiting_for
 from windlass.errors import StoreError
 from windlass.store.sqlite import page_statements as lists
 from windlass.store.sqlite import statements as sql
+from windlass.store.sqlite.groups import GROUPS
 
 pytest_plugins = ["store_fixtures"]
 pytestmark = pytest.mark.anyio
@@ -97,14 +98,29 @@ async def test_a_row_that_contradicts_itself_is_refused(bench: Bench, change: st
         await database_of(bench).write(lambda connection: connection.execute(f"UPDATE tasks SET {change}"))
 
 
+def texts() -> dict[str, str]:
+    """All statements by their names, those over many rows once for each size."""
+    found: dict[str, str] = {}
+    for name, value in (vars(sql) | vars(lists)).items():
+        if isinstance(value, str):
+            found[name] = value
+        elif name.isupper():
+            found |= {f"{name}-{size}": text for size, text in value}
+    return found
+
+
 def test_every_update_of_a_running_task_names_its_state_and_token() -> None:
-    updates = {name: text for name, text in vars(sql).items() if isinstance(text, str) and "UPDATE tasks" in text}
-    assert set(updates) == {"SETTLE", "REPORT", "SAVE", "TOUCH", "AMEND", "EDIT", "HIDE", "PROMOTE", "START"}
-    for name in ("SETTLE", "REPORT", "SAVE", "TOUCH"):
-        assert "WHERE number = ?1 AND state = 'running' AND token = ?2" in updates[name]
+    updates = {name: text for name, text in texts().items() if "UPDATE tasks" in text}
+    grouped = {"SETTLE", "REPORT", "SAVE", "TOUCH", "START"}
+    assert {name.partition("-")[0] for name in updates} == grouped | {"AMEND", "EDIT", "HIDE", "PROMOTE"}
+    for size in GROUPS:
+        for name in ("SETTLE", "REPORT", "SAVE", "TOUCH"):
+            guard = "WHERE number = +one.column1 AND state = 'running' AND token = +one.column2"
+            assert guard in updates[f"{name}-{size}"]
+        assert "AND (cancel_requested_at IS NOT NULL) = ?1" in updates[f"SETTLE-{size}"]
+        assert "WHERE number = +one.column1 AND state = 'queued' AND ready = 1" in updates[f"START-{size}"]
     for name in ("AMEND", "EDIT", "HIDE"):
         assert "WHERE number = ?1 AND version = ?2" in updates[name]
-    assert "WHERE number = ?1 AND state = 'queued' AND ready = 1" in updates["START"]
 
 
 async def test_the_statements_call_the_same_ends_a_retry_as_core_does(bench: Bench) -> None:
@@ -127,8 +143,8 @@ async def test_the_statements_call_the_same_ends_a_retry_as_core_does(bench: Ben
 GROWS = re.compile("tasks|specs|events|endings|files|checkpoints|tombstones|replays")
 READING = {
     name: text
-    for name, text in (vars(sql) | vars(lists)).items()
-    if isinstance(text, str) and re.match(r"\s*(SELECT|UPDATE|WITH|DELETE|INSERT)", text) and GROWS.search(text)
+    for name, text in texts().items()
+    if re.match(r"\s*(SELECT|UPDATE|WITH|DELETE|INSERT)", text) and GROWS.search(text)
 }
 GROWING = re.compile(
     r"SCAN (t|tasks|s|specs|e|endings|events|files|checkpoints|tombstones|replays)\b(?! USING .*INDEX unswept)"
@@ -139,7 +155,8 @@ FIRST_OF_INDEX = re.compile(r"SCAN tasks USING (COVERING )?INDEX (scheduled|read
 
 
 async def plan_of(bench: Bench, statement: str) -> list[str]:
-    values = (None,) * max((int(n) for n in re.findall(r"\?(\d+)", statement)), default=0)
+    shared = max((int(n) for n in re.findall(r"\?(\d+)", statement)), default=0)
+    values = (None,) * (shared + len(re.findall(r"\?(?!\d)", statement)))
 
     def explain(connection: Any) -> list[str]:
         return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
@@ -151,6 +168,15 @@ async def plan_of(bench: Bench, statement: str) -> list[str]:
 async def test_no_statement_scans_or_sorts_what_grows(bench: Bench, name: str) -> None:
     plan = await plan_of(bench, READING[name])
     assert [step for step in plan if GROWING.search(step) and not FIRST_OF_INDEX.match(step)] == []
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in READING if re.match("(START|SETTLE|ATTEMPTS|REPORT|SAVE|TOUCH)-", name))
+)
+async def test_what_attempts_write_finds_its_tasks_by_their_numbers(bench: Bench, name: str) -> None:
+    plan = await plan_of(bench, READING[name])
+    (step,) = [step for step in plan if "tasks" in step]
+    assert step == "SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"
 
 
 async def test_a_claim_walks_the_ready_index(bench: Bench) -> None:

@@ -40,7 +40,7 @@ class Replay(msgspec.Struct, frozen=True):
     until: datetime
 
 
-class Submit(msgspec.Struct, frozen=True):
+class Submit(msgspec.Struct, frozen=True, gc=False):
     """Store a new task, unless (origin, kind, key) is taken: by the same fingerprint it is that task again.
 
     With a `replay` that is known: the task as it was then, whatever has become of it since. A new task with an origin
@@ -61,7 +61,7 @@ class SubmitBatch(msgspec.Struct, frozen=True):
     replay: Replay | None = None
 
 
-class Settle(msgspec.Struct, frozen=True):
+class Settle(msgspec.Struct, frozen=True, gc=False):
     """Apply the settlement of an attempt. Guard: (number, running, token), and `settlement.cancel_seen`.
 
     `ran_s` is how long the attempt ran; it is added to the task's running time.
@@ -230,7 +230,7 @@ class Placed(msgspec.Struct, frozen=True):
     created: bool = True
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """The write is committed.
 
     `task` is the task as it stands after it, for Submit, RequestCancel, Hide, Retry, Hold, Release and Edit, and as it
@@ -292,7 +292,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     pools: Mapping[str, tuple[str, str]] = {}
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+class Claimed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task that has just begun to run, with all its worker needs."""
 
     task: Task

@@ -15,7 +15,7 @@ from windlass.core.task import Error, Task
 from windlass.errors import IllegalTransition
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class Settlement(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Everything that settling an attempt changes in its task's row; counters are absolute.
 
     `cancel_seen` is part of the guard: the decision holds only while a cancel request stands, or does not, as it

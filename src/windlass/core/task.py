@@ -37,7 +37,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None = None
 
 
-class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+class NewTask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task on its way into the store. `payload` is canonical JSON, durations are seconds."""
 
     id: TaskId
@@ -69,7 +69,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One unit of work as the store has it. Payload and result are read apart: they can be large.
 
     `attempt` counts starts and never goes back; `charged` counts those that used budget; `lost` and `interrupted`
@@ -138,7 +138,7 @@ class FileRow(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One line of a task's durable history; `seq` orders all events of a store, `ordinal` those of the task.
 
     `data` is a JSON object with what belongs to this event alone (an error, a delay), or None.

@@ -40,7 +40,7 @@ class ReadyLane(Protocol[Candidate_co]):
         ...
 
 
-class Pick(msgspec.Struct, Generic[CandidateT], frozen=True):
+class Pick(msgspec.Struct, Generic[CandidateT], frozen=True, gc=False):
     """A task that is to start, where, and out of which queue."""
 
     candidate: CandidateT

@@ -23,8 +23,8 @@ from windlass.core.task import Error, FileRow
 from windlass.store.fairness import Pick, Urgency, pick
 from windlass.store.instants import from_micros, to_micros
 from windlass.store.sqlite import statements as sql
-from windlass.store.sqlite.connections import change_each
 from windlass.store.sqlite.driver import Connection, Row
+from windlass.store.sqlite.groups import change_each
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.rows import error_of, file_of, started_task, token_blob
 
@@ -32,7 +32,7 @@ _NUMBER, _PRIORITY, _RUN_AT, _ATTEMPT, _ORDINAL, _PAYLOAD, _SIZE_BYTES = 0, 1, 2
 """Where a row of `READY_TASKS` has what a claim needs besides the task."""
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """A ready task: its row of `READY_TASKS`, and what its lane says of it."""
 
     row: Row
@@ -108,12 +108,12 @@ class Claimer:
         if not picks:
             return [], served
         tokens = [self._ids.token() for _ in picks]
-        at = to_micros(now)
-        starts = [
-            (choice.candidate.row[_NUMBER], token_blob(token), at) for choice, token in zip(picks, tokens, strict=True)
+        blobs = [token_blob(token) for token in tokens]
+        starts = [(choice.candidate.row[_NUMBER], blob) for choice, blob in zip(picks, blobs, strict=True)]
+        change_each(self._connection, sql.START, starts, (self._ledger.now,))
+        claimed = [
+            self._start(choice, token, blob, now=now) for choice, token, blob in zip(picks, tokens, blobs, strict=True)
         ]
-        change_each(self._connection, sql.START, starts)
-        claimed = [self._start(choice, token, now) for choice, token in zip(picks, tokens, strict=True)]
         return claimed, picks[-1].queue
 
     def _ready_lanes(self) -> list[tuple[int, str, str]]:
@@ -155,7 +155,7 @@ class Claimer:
             if (slots := wanted.slots.get(pool, 0)) > 0
         ]
 
-    def _start(self, choice: Pick[Ready], token: Token, now: datetime) -> Claimed:
+    def _start(self, choice: Pick[Ready], token: Token, blob: bytes, *, now: datetime) -> Claimed:
         ready = choice.candidate
         row = ready.row
         task = started_task(row, choice.queue, ready.kind, solo=ready.solo, token=token, at=now)
@@ -165,7 +165,7 @@ class Claimer:
         counters, size = self._ledger.counters, row[_SIZE_BYTES]
         counters.drop(ready.lane, State.QUEUED, size)
         counters.add(ready.lane, State.RUNNING, size)
-        self._ledger.started(task, at=now, ordinal=row[_ORDINAL] + 1)
+        self._ledger.started(task, at=now, ordinal=row[_ORDINAL] + 1, token=blob)
         return Claimed(
             task=task,
             pool=choice.pool,

@@ -5,6 +5,7 @@ Counts no rows: a counter changes by what a write has done, in the transaction o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from windlass.contracts.queues import Count
@@ -17,31 +18,31 @@ class Counters:
     """What one turn adds to and takes from the counters."""
 
     def __init__(self) -> None:
-        self._tasks: dict[tuple[int, str], int] = {}
-        self._sizes: dict[tuple[int, str], int] = {}
+        self._changes: defaultdict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
+        """Tasks and bytes by lane and state."""
 
     def add(self, lane: int, state: str, size: int) -> None:
         """Count one task more, of `size` bytes."""
-        key = (lane, state)
-        self._tasks[key] = self._tasks.get(key, 0) + 1
-        self._sizes[key] = self._sizes.get(key, 0) + size
+        change = self._changes[lane, state]
+        change[0] += 1
+        change[1] += size
 
     def drop(self, lane: int, state: str, size: int) -> None:
         """Count one task less."""
-        key = (lane, state)
-        self._tasks[key] = self._tasks.get(key, 0) - 1
-        self._sizes[key] = self._sizes.get(key, 0) - size
+        change = self._changes[lane, state]
+        change[0] -= 1
+        change[1] -= size
 
     def changes(self, state: str) -> Iterator[tuple[int, int]]:
         """Say for each lane how many tasks more are in `state` than the store has counted."""
-        return ((lane, tasks) for (lane, counted), tasks in self._tasks.items() if counted == state)
+        return ((lane, tasks) for (lane, counted), (tasks, _) in self._changes.items() if counted == state)
 
     def write(self, connection: Connection) -> None:
         """Write down what has been gathered; the last thing a turn does with them."""
         changes = [
-            (lane, state, tasks, self._sizes[lane, state])
-            for (lane, state), tasks in self._tasks.items()
-            if tasks or self._sizes[lane, state]
+            (lane, state, tasks, size_bytes)
+            for (lane, state), (tasks, size_bytes) in self._changes.items()
+            if tasks or size_bytes
         ]
         connection.executemany(sql.ADD_TO_COUNTER, changes)
 

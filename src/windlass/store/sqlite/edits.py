@@ -13,8 +13,8 @@ from windlass.core.task import Task
 from windlass.store.instants import to_micros
 from windlass.store.moves import LABELS, Amendment, Change, Quiet, amended
 from windlass.store.sqlite import statements as sql
-from windlass.store.sqlite.connections import change_each
 from windlass.store.sqlite.driver import Connection, Row
+from windlass.store.sqlite.groups import change_each
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.rows import (
     ENDING_BYTES,

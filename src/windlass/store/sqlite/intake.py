@@ -16,8 +16,8 @@ from windlass.store.batches import Key, first_beyond, key_of, meet, placed
 from windlass.store.instants import to_micros
 from windlass.store.moves import met, submitted
 from windlass.store.sqlite import statements as sql
-from windlass.store.sqlite.connections import insert_each
 from windlass.store.sqlite.driver import Row
+from windlass.store.sqlite.groups import insert_each, run_each
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.replays import Replays
 from windlass.store.sqlite.rows import blob_id, id_blob, spec_row, task_of
@@ -100,14 +100,15 @@ class Intake:
         origin_number = None if new.origin is None else ledger.next_of_origin(new.origin)
         task = submitted(new, ledger.next_number(), origin_number)
         lane = ledger.lanes.number(self._connection, new.queue, new.kind)
-        run_at = to_micros(new.run_at)
+        created_at = to_micros(new.created_at)
+        run_at = created_at if new.run_at is new.created_at else to_micros(new.run_at)
         size = len(new.payload)
         self._tasks.append(
             (task.number, blob, lane, run_at <= ledger.now, new.priority, run_at, new.grace_s, size, origin_number),
         )
-        self._specs.append(spec_row(task.number, new))
+        self._specs.append(spec_row(task.number, new, created_at=created_at))
         ledger.counters.add(lane, task.state, size)
-        ledger.submitted(task)
+        ledger.submitted(task, at=created_at)
         return task
 
     def _store(self) -> None:
@@ -116,7 +117,7 @@ class Intake:
         self._tasks, self._specs = [], []
 
     def _numbers_by_id(self, blobs: Iterable[bytes]) -> dict[bytes, int]:
-        return dict(self._connection.executemany(sql.NUMBER_BY_ID, [(blob,) for blob in blobs]))
+        return dict(run_each(self._connection, sql.NUMBER_BY_ID, [(blob,) for blob in blobs]))
 
     def _numbers_by_key(self, keys: Iterable[Key]) -> dict[Key, int]:
         rows = self._connection.executemany(sql.NUMBER_BY_KEY, list(keys))

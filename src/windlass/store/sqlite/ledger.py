@@ -12,12 +12,16 @@ from windlass.core.task import Event, Task
 from windlass.store.instants import to_micros
 from windlass.store.moves import Change
 from windlass.store.sqlite import statements as sql
-from windlass.store.sqlite.connections import insert_each
 from windlass.store.sqlite.counters import Counters
-from windlass.store.sqlite.driver import Connection
+from windlass.store.sqlite.driver import Connection, Row
+from windlass.store.sqlite.groups import insert_each
 from windlass.store.sqlite.lanes import Lanes
 from windlass.store.sqlite.queues import Occupancy, Queues
-from windlass.store.sqlite.rows import event_row
+from windlass.store.sqlite.rows import event_row, token_blob
+
+# Named once: an enumeration takes 0.07 µs to find a member, which is half of what an event takes.
+_SUBMITTED, _STARTED = EventName.SUBMITTED, EventName.STARTED
+_QUEUED, _RUNNING = State.QUEUED, State.RUNNING
 
 
 class Ledger:
@@ -29,13 +33,14 @@ class Ledger:
         self.queues = queues
         self.now = to_micros(now)
         self.events: list[Event] = []
+        self._rows: list[Row] = []
+        """Those of the events that are not stored yet."""
         self.counters = Counters()
         self.occupancy = Occupancy(connection, lanes, self.counters)
         given: dict[str, int] = dict(connection.execute(sql.GIVEN_OUT))
         self._number = given.get("tasks", 0)
         self._seq = given.get("events", 0)
         self._of_origins: dict[str, int] = {}
-        self._appended = 0
         lanes.load(connection)
         queues.load(connection)
 
@@ -57,8 +62,8 @@ class Ledger:
         self._seq += 1
         return self._seq
 
-    def submitted(self, task: Task) -> None:
-        """Add the event of a new task."""
+    def submitted(self, task: Task, *, at: int) -> None:
+        """Add the event of a new task; `at`, in microseconds, is when it was made."""
         event = Event(
             seq=self.next_seq(),
             number=task.number,
@@ -66,14 +71,14 @@ class Ledger:
             kind=task.kind,
             ordinal=1,
             at=task.created_at,
-            name=EventName.SUBMITTED,
-            state=State.QUEUED,
+            name=_SUBMITTED,
+            state=_QUEUED,
             attempt=0,
         )
-        self.events.append(event)
+        self.add(event, at=at, token=None)
 
-    def started(self, task: Task, *, at: datetime, ordinal: int) -> None:
-        """Add the event of a claim, as the `ordinal`-th of its task."""
+    def started(self, task: Task, *, at: datetime, ordinal: int, token: bytes) -> None:
+        """Add the event of a claim in this turn, as the `ordinal`-th of its task."""
         event = Event(
             seq=self.next_seq(),
             number=task.number,
@@ -81,12 +86,12 @@ class Ledger:
             kind=task.kind,
             ordinal=ordinal,
             at=at,
-            name=EventName.STARTED,
-            state=State.RUNNING,
+            name=_STARTED,
+            state=_RUNNING,
             attempt=task.attempt,
             token=task.token,
         )
-        self.events.append(event)
+        self.add(event, at=self.now, token=token)
 
     def record(self, change: Change, *, ordinal: int) -> None:
         """Add the event of a change, as the `ordinal`-th of its task."""
@@ -105,13 +110,17 @@ class Ledger:
             token=change.token,
             data=change.data,
         )
+        self.add(event, at=to_micros(change.at), token=None if change.token is None else token_blob(change.token))
+
+    def add(self, event: Event, *, at: int, token: bytes | None) -> None:
+        """Add an event with the next seq; `at` and `token` are its own as they lie in its row."""
         self.events.append(event)
+        self._rows.append(event_row(event, at=at, token=token))
 
     def append_events(self) -> None:
         """Store the events gathered since the last time: before a deletion, which takes them away with their task."""
-        fresh = self.events[self._appended :] if self._appended else self.events
-        insert_each(self.connection, sql.INSERT_EVENT, [event_row(event) for event in fresh])
-        self._appended = len(self.events)
+        insert_each(self.connection, sql.INSERT_EVENT, self._rows)
+        self._rows = []
 
     def close(self) -> None:
         """Store all that is gathered; the last thing a turn does."""

@@ -7,16 +7,20 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+import uuid_utils
+from msgspec.structs import replace
 
 from windlass.core.backoff import RetryPolicy
 from windlass.core.ids import TaskId, Token
 from windlass.core.state import EventName, Reason, Recovery, State
 from windlass.core.task import Error, Event, FileRow, NewTask, Progress, Task
 from windlass.store.instants import from_micros, to_micros
+from windlass.store.moves import BLANK
 from windlass.store.sqlite.driver import Row
 from windlass.wire.codec import decode_json, encode_view
 
 _STATES: Final[dict[str, State]] = {str(state): state for state in State}
+_RUNNING: Final = State.RUNNING
 _RECOVERIES: Final[dict[str, Recovery]] = {str(recovery): recovery for recovery in Recovery}
 
 
@@ -27,8 +31,7 @@ def id_blob(task_id: str) -> bytes:
 
 def blob_id(blob: bytes) -> TaskId:
     """Spell the UUID of 16 bytes."""
-    digits = blob.hex()
-    return TaskId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
+    return TaskId(str(uuid_utils.UUID(bytes=blob)))
 
 
 def token_blob(token: Token) -> bytes:
@@ -51,12 +54,12 @@ def json_text(value: Any) -> str | None:
     return None if value is None else encode_view(value).decode()
 
 
-def spec_row(number: int, new: NewTask) -> Row:
-    """Lay out what a task was submitted with, as `INSERT_SPEC` takes it."""
+def spec_row(number: int, new: NewTask, *, created_at: int) -> Row:
+    """Lay out what a task was submitted with, as `INSERT_SPEC` takes it; `created_at` is its own in microseconds."""
     return (
         number,
         new.kind,
-        to_micros(new.created_at),
+        created_at,
         new.key,
         new.origin,
         new.fingerprint,
@@ -132,16 +135,15 @@ def started_task(row: Row, queue: str, kind: str, *, solo: bool, token: Token, a
     """Read a row of `READY_TASKS` as the running task that a claim at `at` makes of it, but for its error."""
     (number, priority, run_at, blob, attempt, charged, _, version, grace_s) = row[:9]
     (created_at, max_attempts, retry, recovery, timeout_s) = row[9:14]
-    created = from_micros(created_at)
-    rest = row[16:]
-    return Task(
+    task = replace(
+        BLANK,
         number=number,
         id=blob_id(blob),
         kind=kind,
         queue=queue,
-        state=State.RUNNING,
-        created_at=created,
-        run_at=created if run_at == created_at else from_micros(run_at),
+        state=_RUNNING,
+        created_at=_shared_instant(created_at),
+        run_at=_shared_instant(run_at),
         priority=priority,
         attempt=attempt + 1,
         charged=charged + 1,
@@ -154,8 +156,9 @@ def started_task(row: Row, queue: str, kind: str, *, solo: bool, token: Token, a
         token=token,
         started_at=at,
         version=version + 1,
-        **({} if rest == _NEVER_RAN_NOR_NAMED else _rare(rest)),
     )
+    rest = row[16:]
+    return task if rest == _NEVER_RAN_NOR_NAMED else replace(task, **_rare(rest))
 
 
 def _rare(columns: Row) -> dict[str, Any]:
@@ -191,18 +194,18 @@ def file_of(row: Row) -> FileRow:
     return FileRow(**dict(zip(FileRow.__struct_fields__, row, strict=True)))
 
 
-def event_row(event: Event) -> Row:
-    """Lay out an event as `INSERT_EVENT` takes it."""
+def event_row(event: Event, *, at: int, token: bytes | None) -> Row:
+    """Lay out an event as `INSERT_EVENT` takes it; `at` and `token` are its own, which the caller has at hand."""
     return (
         event.seq,
         event.number,
         event.ordinal,
-        to_micros(event.at),
+        at,
         event.name,
         event.state,
         event.attempt,
         event.reason,
-        None if event.token is None else token_blob(event.token),
+        token,
         json_text(event.data),
     )
 
@@ -224,6 +227,12 @@ def event_of(row: Row) -> Event:
         token=None if token is None else Token(token.hex()),
         data=None if data is None else decode_json(data),
     )
+
+
+@lru_cache(maxsize=256)
+def _shared_instant(micros: int) -> datetime:
+    """Give the instant of some microseconds: ready tasks that came together share theirs."""
+    return from_micros(micros)
 
 
 @lru_cache(maxsize=256)

@@ -5,22 +5,9 @@ Nothing here is put together at run time: a statement is a constant, and its val
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-INSERT_ROWS: Final = 32
-"""How many rows an insert of many takes."""
-
-
-class Insert(NamedTuple):
-    """An insert of one row, and of `INSERT_ROWS`."""
-
-    one: str
-    many: str
-
-
-def _insert(into: str, values: str) -> Insert:
-    return Insert(f"{into} VALUES {values}", f"{into} VALUES {', '.join([values] * INSERT_ROWS)}")
-
+from windlass.store.sqlite.groups import each
 
 # ── transactions ───────────────────────────────────────────────────
 
@@ -77,27 +64,23 @@ LANES: Final = "SELECT lane, queue, kind FROM lanes"
 # Make a lane.
 INSERT_LANE: Final = "INSERT INTO lanes (lane, queue, kind) VALUES (?1, ?2, ?3)"
 # Find tasks by their ids; run for many ids at once, it gives rows for the known ones only.
-NUMBER_BY_ID: Final = "SELECT id, number FROM tasks WHERE id = ?1"
+NUMBER_BY_ID: Final = each("SELECT id, number FROM (VALUES {(?)}) AS asked CROSS JOIN tasks ON id = asked.column1")
 # Find tasks by their keys; run for many keys at once, it gives rows for the known ones only.
 NUMBER_BY_KEY: Final = """
 SELECT ?1, ?2, ?3, number FROM specs WHERE key = ?1 AND kind = ?2 AND ifnull(origin, '') = ?3"""
 # Store what changes of a new task.
-INSERT_TASK: Final = _insert(
-    "INSERT INTO tasks (number, id, lane, state, ready, priority, run_at, grace_s, size_bytes, origin_number)",
-    "(?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
-)
+INSERT_TASK: Final = each("""
+INSERT INTO tasks (number, id, lane, state, ready, priority, run_at, grace_s, size_bytes, origin_number)
+VALUES {(?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)}""")
 # Store what a new task was submitted with.
-INSERT_SPEC: Final = _insert(
-    """
+INSERT_SPEC: Final = each("""
 INSERT INTO specs (number, kind, created_at, key, origin, fingerprint, name, description, tags, max_attempts, retry,
-    recovery, timeout_s, payload)""",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-)
+    recovery, timeout_s, payload)
+VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)}""")
 # Append an event.
-INSERT_EVENT: Final = _insert(
-    "INSERT INTO events (seq, number, ordinal, at, name, state, attempt, reason, token, data)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-)
+INSERT_EVENT: Final = each("""
+INSERT INTO events (seq, number, ordinal, at, name, state, attempt, reason, token, data)
+VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)}""")
 # Find replays that are not past their time; run for many at once, it gives rows for the known ones only.
 KNOWN_REPLAY: Final = """
 SELECT ?1, fingerprint, answer FROM replays WHERE scope = ?2 AND key = ?3 AND until > ?4"""
@@ -107,41 +90,51 @@ INSERT OR REPLACE INTO replays (scope, key, fingerprint, until, answer) VALUES (
 
 # ── writes of attempts: guarded by number, state and token ─────────
 
+# Where rows of values come with an update, the `+` leaves one way to join them: each row finds its task by the number.
 # Read what the events of attempts' writes need, each with its place among them; gives no row where the guard fails.
-ATTEMPTS: Final = """
-SELECT ?1, id, lane, attempt, ordinal, size_bytes, ending_bytes FROM tasks
-WHERE number = ?2 AND state = 'running' AND token = ?3 AND (?4 IS NULL OR (cancel_requested_at IS NOT NULL) = ?4)"""
-# Settle an attempt; the decision holds only while a cancel request stands as it did when it was taken.
-# ?16: the size of the result or error that it leaves, or nothing when it leaves what was there.
-SETTLE: Final = """
-UPDATE tasks SET state = ?4, ready = ?5, held = ?6, solo = ?7, reason = ?8, run_at = ?9, charged = ?10, lost = ?11,
-    interrupted = ?12, token = NULL, started_at = iif(?13 IS NULL, NULL, started_at), finished_at = ?13,
-    run_s = run_s + ?14, cancel_outcome = ?15, size_bytes = size_bytes + ifnull(?16 - ending_bytes, 0),
-    ending_bytes = ifnull(?16, ending_bytes), ordinal = ordinal + 1, version = version + 1
-WHERE number = ?1 AND state = 'running' AND token = ?2 AND (cancel_requested_at IS NOT NULL) = ?3"""
+ATTEMPTS: Final = each("""
+SELECT asked.column1, id, lane, attempt, ordinal, size_bytes, ending_bytes
+FROM (VALUES {(?, ?, ?, ?)}) AS asked CROSS JOIN tasks ON number = asked.column2
+WHERE state = 'running' AND token = asked.column3
+    AND (asked.column4 IS NULL OR (cancel_requested_at IS NOT NULL) = asked.column4)""")
+# Settle attempts that are settled alike, each by a row of its number, token, run_at, instant and running time, and the
+# size of the result or error that it leaves, or nothing when it leaves what was there. The decision holds only while a
+# cancel request stands as it did (?1) when it was taken. ?11: whether they have ended.
+SETTLE: Final = each("""
+UPDATE tasks SET state = ?2, ready = ?3, held = ?4, solo = ?5, reason = ?6, charged = ?7, lost = ?8, interrupted = ?9,
+    cancel_outcome = ?10, run_at = one.column3, token = NULL, started_at = iif(?11, started_at, NULL),
+    finished_at = iif(?11, one.column4, NULL), run_s = run_s + one.column5,
+    size_bytes = size_bytes + ifnull(one.column6 - ending_bytes, 0), ending_bytes = ifnull(one.column6, ending_bytes),
+    ordinal = ordinal + 1, version = version + 1
+FROM (VALUES {(?, ?, ?, ?, ?, ?)}) AS one
+WHERE number = +one.column1 AND state = 'running' AND token = +one.column2
+    AND (cancel_requested_at IS NOT NULL) = ?1""")
 # Keep the progress of an attempt.
-REPORT: Final = """
-UPDATE tasks SET progress = ?3, version = version + 1
-WHERE number = ?1 AND state = 'running' AND token = ?2"""
+REPORT: Final = each("""
+UPDATE tasks SET progress = one.column3, version = version + 1
+FROM (VALUES {(?, ?, ?)}) AS one
+WHERE number = +one.column1 AND state = 'running' AND token = +one.column2""")
 # Note that an attempt has saved a checkpoint.
-SAVE: Final = """
+SAVE: Final = each("""
 UPDATE tasks SET interrupted = 0, version = version + 1
-WHERE number = ?1 AND state = 'running' AND token = ?2"""
+FROM (VALUES {(?, ?)}) AS one
+WHERE number = +one.column1 AND state = 'running' AND token = +one.column2""")
 # Note that an attempt has changed a file.
-TOUCH: Final = """
+TOUCH: Final = each("""
 UPDATE tasks SET version = version + 1
-WHERE number = ?1 AND state = 'running' AND token = ?2"""
+FROM (VALUES {(?, ?)}) AS one
+WHERE number = +one.column1 AND state = 'running' AND token = +one.column2""")
 # Keep a result; it takes the place of any error.
-KEEP_RESULT: Final = "INSERT OR REPLACE INTO endings (number, result) VALUES (?1, ?2)"
+KEEP_RESULT: Final = each("INSERT OR REPLACE INTO endings (number, result) VALUES {(?, ?)}")
 # Keep an error; it takes the place of the one before.
-KEEP_ERROR: Final = "INSERT OR REPLACE INTO endings (number, error) VALUES (?1, ?2)"
+KEEP_ERROR: Final = each("INSERT OR REPLACE INTO endings (number, error) VALUES {(?, ?)}")
 # Keep a checkpoint.
-KEEP_CHECKPOINT: Final = "INSERT OR REPLACE INTO checkpoints (number, checkpoint) VALUES (?1, ?2)"
+KEEP_CHECKPOINT: Final = each("INSERT OR REPLACE INTO checkpoints (number, checkpoint) VALUES {(?, ?)}")
 # Keep a file.
-KEEP_FILE: Final = """
+KEEP_FILE: Final = each("""
 INSERT OR REPLACE INTO files (number, idx, name, state, url, received_bytes, size_bytes, digest, verified_by,
     resumed_bytes, seconds, error)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"""
+VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)}""")
 
 # ── writes of clients and operators: guarded by number and version ─
 
@@ -283,11 +276,12 @@ WHERE t.ready = 1 AND t.lane = ?1 AND t.solo = ?2
 ORDER BY t.priority DESC, t.run_at, t.number LIMIT ?3 OFFSET ?4"""
 # Read the error of a task.
 ERROR: Final = "SELECT error FROM endings WHERE number = ?1"
-# Start a task.
-START: Final = """
-UPDATE tasks SET state = 'running', ready = 0, attempt = attempt + 1, charged = charged + 1, token = ?2,
-    started_at = ?3, reason = NULL, progress = NULL, ordinal = ordinal + 1, version = version + 1
-WHERE number = ?1 AND state = 'queued' AND ready = 1"""
+# Start tasks at an instant (?1), each by a row of its number and its new token.
+START: Final = each("""
+UPDATE tasks SET state = 'running', ready = 0, attempt = attempt + 1, charged = charged + 1, token = one.column2,
+    started_at = ?1, reason = NULL, progress = NULL, ordinal = ordinal + 1, version = version + 1
+FROM (VALUES {(?, ?)}) AS one
+WHERE number = +one.column1 AND state = 'queued' AND ready = 1""")
 
 # ── reads ──────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@ Writes of one sort that follow each other go to SQLite in one call; what comes o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
@@ -41,9 +42,9 @@ from windlass.store.batches import key_of
 from windlass.store.instants import to_micros
 from windlass.store.moves import AttemptWrite, refusal, settlement_data
 from windlass.store.sqlite import statements as sql
-from windlass.store.sqlite.connections import change_each
 from windlass.store.sqlite.driver import Row
 from windlass.store.sqlite.edits import Edits, find_row
+from windlass.store.sqlite.groups import change_each, insert_each, run_each
 from windlass.store.sqlite.intake import Intake
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.queues import QueueWrites
@@ -52,6 +53,7 @@ from windlass.store.sqlite.rows import blob_id, file_row, json_text, task_of, to
 from windlass.wire.codec import encode_view
 
 _APPLIED: Final = Applied()
+_QUEUED, _RUNNING, _SUCCEEDED = State.QUEUED, State.RUNNING, State.SUCCEEDED
 
 
 class TurnWriter:
@@ -94,63 +96,48 @@ class TurnWriter:
 
     def _settle(self, batch: Sequence[Settle]) -> Sequence[WriteResult]:
         current = self._current(batch)
-        ledger, counters = self._ledger, self._ledger.counters
-        endings = {place: _ending(batch[place].settlement) for place in current}
-        settlements = [self._settlement(batch[place], endings[place]) for place in current]
-        change_each(self._connection, sql.SETTLE, settlements)
-        outcomes: list[Row] = []
+        alike: defaultdict[Row, list[Row]] = defaultdict(list)
+        results: list[Row] = []
         errors: list[Row] = []
-        for place, (_, blob, lane, attempt, ordinal, size, before) in current.items():
+        for place, row in current.items():
             write = batch[place]
             settlement = write.settlement
-            ending = endings[place]
-            if settlement.state is State.SUCCEEDED:
-                outcomes.append((write.number, settlement.result))
+            ending = _ending(settlement)
+            if settlement.state is _SUCCEEDED:
+                results.append((write.number, settlement.result))
             elif ending is not None:
                 errors.append((write.number, ending.decode()))
-            counters.drop(lane, State.RUNNING, size)
-            counters.add(lane, settlement.state, size if ending is None else size - before + len(ending))
-            event = Event(
-                seq=ledger.next_seq(),
-                number=write.number,
-                task_id=blob_id(blob),
-                kind=ledger.lanes.name(lane)[1],
-                ordinal=ordinal + 1,
-                at=settlement.at,
-                name=settlement.event,
-                state=settlement.state,
-                attempt=attempt,
-                reason=settlement.reason,
-                token=write.token,
-                data=settlement_data(write),
-            )
-            ledger.events.append(event)
-        self._connection.executemany(sql.KEEP_RESULT, outcomes)
-        self._connection.executemany(sql.KEEP_ERROR, errors)
+            size = None if ending is None else len(ending)
+            token, at, run_at = token_blob(write.token), to_micros(settlement.at), to_micros(settlement.run_at)
+            is_ready = settlement.state is _QUEUED and not settlement.held and run_at <= self._ledger.now
+            alike[_shape(settlement, is_ready=is_ready)].append((write.number, token, run_at, at, write.ran_s, size))
+            event = self._settled(write, row, size=size)
+            self._ledger.add(event, at=at, token=token)
+        for shape, settlements in alike.items():
+            change_each(self._connection, sql.SETTLE, settlements, shape)
+        insert_each(self._connection, sql.KEEP_RESULT, results)
+        insert_each(self._connection, sql.KEEP_ERROR, errors)
         return self._answers(batch, current)
 
-    def _settlement(self, write: Settle, ending: bytes | None) -> Row:
-        """Lay out a settlement that leaves `ending` as `SETTLE` takes it."""
-        settlement = write.settlement
-        queued = settlement.state is State.QUEUED
-        run_at = to_micros(settlement.run_at)
-        return (
-            write.number,
-            token_blob(write.token),
-            settlement.cancel_seen,
-            settlement.state,
-            queued and not settlement.held and run_at <= self._ledger.now,
-            settlement.held,
-            settlement.solo,
-            settlement.reason,
-            run_at,
-            settlement.charged,
-            settlement.lost,
-            settlement.interrupted,
-            None if queued else to_micros(settlement.at),
-            write.ran_s,
-            settlement.cancel_outcome,
-            None if ending is None else len(ending),
+    def _settled(self, write: Settle, row: Row, *, size: int | None) -> Event:
+        """Count a settlement and give its event; `size` is that of the ending it leaves, if it leaves one."""
+        (_, blob, lane, attempt, ordinal, size_bytes, ending_bytes) = row
+        ledger, settlement = self._ledger, write.settlement
+        ledger.counters.drop(lane, _RUNNING, size_bytes)
+        ledger.counters.add(lane, settlement.state, size_bytes if size is None else size_bytes - ending_bytes + size)
+        return Event(
+            seq=ledger.next_seq(),
+            number=write.number,
+            task_id=blob_id(blob),
+            kind=ledger.lanes.name(lane)[1],
+            ordinal=ordinal + 1,
+            at=settlement.at,
+            name=settlement.event,
+            state=settlement.state,
+            attempt=attempt,
+            reason=settlement.reason,
+            token=write.token,
+            data=settlement_data(write),
         )
 
     def _report(self, batch: Sequence[Report]) -> Sequence[WriteResult]:
@@ -163,23 +150,23 @@ class TurnWriter:
         current = self._current(batch)
         change_each(self._connection, sql.SAVE, [_guard(batch[place]) for place in current])
         kept = [(batch[place].number, batch[place].checkpoint) for place in current]
-        self._connection.executemany(sql.KEEP_CHECKPOINT, kept)
+        insert_each(self._connection, sql.KEEP_CHECKPOINT, kept)
         return self._answers(batch, current)
 
     def _keep_files(self, batch: Sequence[KeepFile]) -> Sequence[WriteResult]:
         current = self._current(batch)
         change_each(self._connection, sql.TOUCH, [_guard(batch[place]) for place in current])
         kept = [file_row(batch[place].number, batch[place].file) for place in current]
-        self._connection.executemany(sql.KEEP_FILE, kept)
+        insert_each(self._connection, sql.KEEP_FILE, kept)
         return self._answers(batch, current)
 
     def _current(self, batch: Sequence[AttemptWrite]) -> dict[int, Row]:
-        """Read the rows whose guards hold, by the places of their writes."""
+        """Read the rows whose guards hold, by the places of their writes and in their order."""
         guards = [
             (place, *_guard(write), write.settlement.cancel_seen if isinstance(write, Settle) else None)
             for place, write in enumerate(batch)
         ]
-        return {row[0]: row for row in self._connection.executemany(sql.ATTEMPTS, guards)}
+        return {row[0]: row for row in sorted(run_each(self._connection, sql.ATTEMPTS, guards))}
 
     def _answers(self, batch: Sequence[AttemptWrite], current: dict[int, Row]) -> Sequence[WriteResult]:
         return [_APPLIED if place in current else self._refused(write) for place, write in enumerate(batch)]
@@ -196,9 +183,26 @@ class TurnWriter:
 
 def _ending(settlement: Settlement) -> bytes | None:
     """Spell what a settlement leaves in place of the result or error before; None when that stays."""
-    if settlement.state is State.SUCCEEDED:
+    if settlement.state is _SUCCEEDED:
         return settlement.result or b""
     return None if settlement.error is None else encode_view(settlement.error)
+
+
+def _shape(settlement: Settlement, *, is_ready: bool) -> Row:
+    """Lay out what a settlement has in common with those that are alike, as `SETTLE` takes it."""
+    return (
+        settlement.cancel_seen,
+        settlement.state,
+        is_ready,
+        settlement.held,
+        settlement.solo,
+        settlement.reason,
+        settlement.charged,
+        settlement.lost,
+        settlement.interrupted,
+        settlement.cancel_outcome,
+        settlement.state is not _QUEUED,
+    )
 
 
 def _guard(write: AttemptWrite) -> Row:
