@@ -20,7 +20,8 @@ def test_a_stubborn_handler_is_cancelled_within_its_grace_and_no_process_is_left
     (tmp_path / "tasks.py").write_text(ZOO)
     with running(tmp_path, "tasks:app") as server:
         task = server.submit(kind)
-        until(lambda: server.get(task)["progress"] is not None, "the handler is at it")  # running is no more than claimed
+        # A task that runs may be no more than claimed: only its handler says that it is at it.
+        until(lambda: server.get(task)["progress"] is not None, "the handler is at it")
         before = server.workers()
         asked_at = time.monotonic()
         status, answer = server.cancel(task, grace_s=GRACE_S)

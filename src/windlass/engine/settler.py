@@ -197,8 +197,10 @@ class Settler:
         for (write, told, _, _), result in zip(batch, turn.results, strict=True):
             if told is not None:
                 told(result)
-            if isinstance(result, Refused):
+            if type(result) is Refused:
                 self._count_stale(write, result)
+            elif type(write) is Submit or type(write) is Settle:
+                continue  # the many, of which their events tell; `isinstance` is slow where it says no: 0.13 µs a class
             elif isinstance(write, Report | KeepFile | Save):
                 self._bus.touch(write.number)
             elif isinstance(write, RequestCancel) and result.task is not None:

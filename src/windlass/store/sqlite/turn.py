@@ -235,10 +235,8 @@ def _cut(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
 
 
 def _subjects(write: Write) -> tuple[Hashable, ...]:
-    if isinstance(write, AttemptWrite):
-        return (write.number,)
-    if not isinstance(write, Submit):
-        return ()  # these are applied one by one
+    if type(write) is not Submit:  # `isinstance` is slow where it says no: 0.13 µs a class
+        return (write.number,) if isinstance(write, AttemptWrite) else ()  # others are applied one by one
     new, replay = write.task, write.replay
     subjects: list[Hashable] = [new.id]
     if new.key is not None:
