@@ -15,15 +15,19 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 import urllib3
-from dialect_shapes import Refusal
+from dialect_shapes import Problem, Refusal
 from live import LiveServer
 
 PAUSE_S: Final = 0.04
 """Between two steps of a client."""
+AWAY_S: Final = 0.25
+"""How long a client stays away after it found nobody there."""
 NOBODY: Final = 0
 """The status where no server was there to take the request."""
 SILENCE: Final = -1
 """The status where the request was sent and no answer came, which says nothing."""
+NAME: Final = object()
+"""Stands in a body for the name of the task."""
 
 # ── a client ───────────────────────────────────────────────────────
 
@@ -46,6 +50,7 @@ class Sent(msgspec.Struct):
     may_be_stored: bool = False
     """A request for it was sent whose answer never came."""
     asked_to_delete: bool = False
+    """It was deleted, or may have been."""
     is_deleted: bool = False
     ended: str | None = None
     """The last word on it, once that was read."""
@@ -61,7 +66,9 @@ class Sent(msgspec.Struct):
 
 
 class DialectClient(ABC):
-    """A client of one dialect. Its steps are rolled by a die of its own; `answers` counts what came back, by status."""
+    """A client of one dialect, for one thread. Its steps are rolled by dice of its own. `answers` counts what came
+    back, by status; `pause_s` is how long to wait before the next step.
+    """
 
     dialect: ClassVar[str]
     last_words: ClassVar[tuple[str, ...]]
@@ -69,6 +76,7 @@ class DialectClient(ABC):
     def __init__(self, server: LiveServer, seed: int) -> None:
         self.sent: list[Sent] = []
         self.answers: Counter[int] = Counter()
+        self.pause_s = PAUSE_S
         self.dice = random.Random(seed)
         self._names = (f"{self.dialect}-{seed}-{number}" for number in itertools.count())
         self._url = server.url
@@ -83,13 +91,19 @@ class DialectClient(ABC):
     def word_of(self, sent: Sent) -> str | None:
         """Ask how a task stands; None when that was not to be learned."""
 
+    @property
+    def answered(self) -> int:
+        """How many answers have come."""
+        return self.answers.total() - self.answers[NOBODY] - self.answers[SILENCE]
+
     def step(self) -> None:
         """Do the next thing."""
         choices, weights = zip(*self.steps.items(), strict=True)
         self.dice.choices(choices, weights)[0]()
 
     def ask(self, method: str, path: str, body: Any = None, *, due: Mapping[int, Any]) -> Answer:
-        """Send a request, and see that the answer is one of those that are due: a status, and its body's shape.
+        """Send a request, and see that the answer is one of those that are due: a status, and its body's shape; text
+        where that is bytes, no body where it is None.
 
         A server may always say that it cannot now, with 503 and `Retry-After`.
         """
@@ -105,7 +119,12 @@ class DialectClient(ABC):
             assert int(came.headers.get("Retry-After", "0")) >= 1, f"{what}: when to come again?"
         due = {503: Refusal, **due}
         assert came.status in due, f"{what}: due was {sorted(due)}"
-        return self._count(Answer(came.status, _read(came.data, due[came.status], what)))
+        shape = due[came.status]
+        if shape is not None:
+            media_type = "application/problem+json" if shape is Problem else "application/json"
+            media_type = "text/plain" if isinstance(shape, bytes) else media_type
+            assert came.headers["Content-Type"].startswith(media_type), f"{what}: {came.headers}"
+        return self._count(Answer(came.status, _read(came.data, shape, what)))
 
     def submit(self, sent: Sent, path: str, *, taken: Mapping[int, Any]) -> Answer:
         """Ask for a task, for the first time or again."""
@@ -115,7 +134,7 @@ class DialectClient(ABC):
         return answer
 
     def new(self, **body: Any) -> Sent:
-        """Note that a task is going to be asked for; `body` may say `NAME` for its name."""
+        """Note that a task is going to be asked for; `body` may say NAME for its name."""
         name = next(self._names)
         sent = Sent(name, {field: name if value is NAME else value for field, value in body.items()})
         self.sent.append(sent)
@@ -136,8 +155,9 @@ class DialectClient(ABC):
 
     def delete(self, sent: Sent, path: str, *, again: str) -> None:
         """Delete a task; from then on it is not found at `again`."""
-        sent.asked_to_delete = True
-        sent.is_deleted = self.ask("DELETE", path, due={204: None}).status == 204
+        status = self.ask("DELETE", path, due={204: None}).status
+        sent.is_deleted = status == 204
+        sent.asked_to_delete = status in (204, SILENCE)
         if sent.is_deleted:
             self.stray("GET", again, 404, "task not found")
 
@@ -149,10 +169,8 @@ class DialectClient(ABC):
 
     def _count(self, answer: Answer) -> Answer:
         self.answers[answer.status] += 1
+        self.pause_s = AWAY_S if answer.status == NOBODY else PAUSE_S
         return answer
-
-
-NAME: Final = object()
 
 
 def _read(data: bytes, shape: Any, what: str) -> Any:

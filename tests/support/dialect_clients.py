@@ -6,6 +6,7 @@ Know nothing but the contract: no word of it is taken from the code under test.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from dialect_shapes import (
     DownloadsAccepted,
     DownloadsView,
     EnqueueAccepted,
+    Problem,
     TasksOfKey,
     TasktrackChanged,
     TasktrackCreated,
@@ -193,14 +195,15 @@ class EnqueueClient(DialectClient):
 
     def again(self) -> None:
         """Send a message once more, whatever was said of it: this time it is taken, or was before."""
-        self.send(self.dice.choice(self.sent[-40:])) if self.sent else None
+        if self.sent:
+            self.send(self.dice.choice(self.sent[-40:]))
 
     def word_of(self, sent: Sent) -> str | None:
         found = self._tasks(sent)
         if found is None:
             return None
-        (task,) = found
-        return task["state"]
+        assert len(found) == 1, f"{sent}, but there is {found}"
+        return found[0]["state"]
 
     def other(self) -> None:
         """Send another message under an id that is taken."""
@@ -212,7 +215,7 @@ class EnqueueClient(DialectClient):
         self.stray("POST", "/enqueue", 400, body={"payload": "hello"})
 
     def _tasks(self, sent: Sent) -> list[dict[str, Any]] | None:
-        answer = self.ask("GET", f"/v1/tasks?key={sent.name}", due={200: TasksOfKey, 503: dict})
+        answer = self.ask("GET", f"/v1/tasks?key={sent.name}", due={200: TasksOfKey, 503: Problem})
         return answer.said.tasks if answer.status == 200 else None
 
 
@@ -259,6 +262,10 @@ class DownloadsClient(DialectClient):
     def states_of(self, sent: Sent) -> list[str]:
         """Say how each of its files has to end."""
         return ["error" if self.contents[url] is None else "completed" for url in urls_of(sent)]
+
+    def fetched(self, sent: Sent) -> Counter[str]:
+        """Count the requests for each of its files that have come to the shelf."""
+        return Counter(seen.path for seen in self._shelf.requests if seen.path.startswith(f"/{sent.name}/"))
 
     def err(self) -> None:
         self.stray("POST", "/tasks", 400, body={"urls": [" "]})

@@ -103,6 +103,12 @@ class EnqueueAccepted(Shape):
     status: Literal["queued"]
 
 
+class Problem(msgspec.Struct):
+    """What the native API, which `enqueue` refers to, says instead."""
+
+    status: int
+
+
 class TasksOfKey(Shape):
     tasks: list[dict[str, Any]]
     next_cursor: None
