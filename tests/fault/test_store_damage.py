@@ -200,6 +200,7 @@ def test_a_lock_that_another_program_keeps_holds_submits_up_but_not_for_ever(tmp
         task = server.submit("simulate", {"duration_s": 1})
         server.wait(task, "running", "succeeded")
         with closing(apsw.Connection(str(tmp_path / "data" / "windlass.db"))) as other:
+            other.set_busy_timeout(20_000)  # the server itself may be writing just now
             other.execute("BEGIN IMMEDIATE")
             answer = server.pool.request(
                 "POST", f"{server.url}/v1/tasks", json={"kind": "simulate", "payload": {}}, timeout=60
