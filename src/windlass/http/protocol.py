@@ -218,7 +218,13 @@ class StrictProtocol(_CutOffProtocol):
         fault = _fault_of(self.parser.get_http_version(), self.parser.get_method(), self.url, self.headers)
         if fault is not None:
             self._refuse(fault)
+        asks_to_upgrade = self.parser.should_upgrade()
+        if asks_to_upgrade and _has_body(self.headers):
+            # The parser would pass over the body, and what it says would be read as the next request.
+            self._refuse(WindlassError("send a body without asking for another protocol (Upgrade)", code="bad_request"))
         super().on_headers_complete()
+        if asks_to_upgrade:
+            self.cycle.keep_alive = False  # answered as it is; what stands behind it is nobody's request
 
     def on_chunk_header(self) -> None:
         """Count a chunk of the body."""
@@ -302,6 +308,8 @@ class StrictProtocol(_CutOffProtocol):
 
     def _look_at_body(self) -> None:
         """Go on waiting for the body, if it comes fast enough."""
+        if self.pipeline:  # it is this server that does not read on, while an earlier request is being worked on
+            self._body_began_s, self._body_bytes = self.loop.time(), 0
         taken_s = self.loop.time() - self._body_began_s
         is_slow = taken_s >= BODY_SLOW_S and self._body_bytes < BODY_BYTES_PER_S * taken_s
         if taken_s < BODY_RECEIPT_S and not is_slow:
@@ -334,6 +342,12 @@ def _fault_of(
     if not target.startswith(b"/") or b"#" in target:
         return WindlassError("name a path of this server: /…", code="bad_request")
     return None
+
+
+def _has_body(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" \t0")) for name, value in headers
+    )
 
 
 def _method_unknown() -> WindlassError:

@@ -59,6 +59,9 @@ class StreamReply:
             Whatever making the body raises: before the first piece it can still be answered, later the connection is
             cut, so that nobody takes a part for the whole.
         """
+        if scope["http_version"] == "1.0":  # which knows no chunks: there it has to be whole before it has a length
+            await Reply(self._status, b"".join([piece async for piece in self._pieces]), [_JSON])(scope, receive, send)
+            return
         piece: bytes | None = await anext(self._pieces)
         await send({"type": "http.response.start", "status": self._status, "headers": [_JSON]})
         if scope["method"] == "HEAD":

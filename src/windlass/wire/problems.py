@@ -149,7 +149,7 @@ class ShortError(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-_IN_SHORT: Final = {410: 404, 422: 400}
+_IN_SHORT: Final = {410: 404, 415: 400, 422: 400}
 """Dialects know bad input and what is not there, and no finer."""
 
 

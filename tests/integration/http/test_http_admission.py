@@ -171,6 +171,28 @@ def test_an_upgrade_is_passed_over(front: Front):
     assert received.startswith(b"HTTP/1.1 200 ")
 
 
+def test_what_stands_behind_an_upgrade_is_no_request(front: Front):
+    asked = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    received = front.raw(asked + b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in received
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: %d", "Transfer-Encoding: chunked"])
+def test_a_body_behind_an_upgrade_is_not_read_as_the_next_request(front: Front, framing: str):
+    inner = (
+        b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 34\r\n\r\n"
+    )
+    inner += b'{"kind":"anything","payload":{} }  '[:34]
+    length = framing % len(inner) if "%" in framing else framing
+    head = f"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{length}\r\n\r\n"
+    received = front.raw(head.encode() + inner)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert front.engine.tasks == {}
+
+
 def test_requests_on_one_connection_are_answered_in_order(front: Front):
     front.submit()
     one = b"GET /v1/tasks/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
