@@ -57,7 +57,10 @@ class Bulk:
         A page is read for each state, and only as far as the shortest of them reaches: so the walk goes by number,
         and a task that is changed and ends anew meanwhile is not met again.
         """
-        states = order.action.states if order.query.state is None else (order.query.state,)
+        states = tuple(order.action.states) if order.query.state is None else (order.query.state,)
+        if len(states) > 1:
+            # RACE: a task that goes back to the first state while the others are read is met there the second time.
+            states = (*states, states[0])
         query = replace(order.query, order=Order.OLDEST, limit=min(limit, PAGE_MAX), after=after)
         pages = [await self._tasks.page(replace(query, state=state)) for state in states]
         reach = min((page.after for page in pages if page.after is not None), default=None)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from windlass.contracts.tasks import KeepFile, Report, Save, Settle, Submit, SubmitBatch, Write, WriteResult
+from windlass.contracts.tasks import Report, Save, Settle, Submit, SubmitBatch, Write, WriteResult
 from windlass.core.limits import LINE_BYTES, LINE_WRITES, TURN_BYTES, TURN_WRITES
 from windlass.errors import StoreError
 
@@ -48,13 +48,12 @@ class Line:
         self._push(entry)
         return True
 
-    def add_note(self, write: Report | KeepFile) -> None:
+    def add_note(self, write: Report) -> None:
         """Put `write` at the end, for nobody who waits.
 
-        LIMIT: progress must not crowd out submits and settlements: it is dropped when the line is half full. Files
-        are not: their rows are what a next attempt goes by, and a worker sends few of them.
+        LIMIT: progress must not crowd out submits and settlements: it is dropped when the line is half full.
         """
-        if isinstance(write, KeepFile) or self.tasks < LINE_WRITES // 2:
+        if self.tasks < LINE_WRITES // 2:
             self._push(_entry(write, None))
 
     def take(self) -> list[Entry]:

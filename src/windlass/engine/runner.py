@@ -6,6 +6,7 @@ the time. What an ending makes of the task is decided in `core`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum, auto
@@ -34,6 +35,9 @@ _SETTLE_AGAIN_S = 1.0
 
 Then = Callable[[WriteResult | None], None]
 """What follows a write that has been applied or refused, or (None) given up."""
+
+AttemptWrite = writes.Settle | writes.Save | writes.KeepFile
+"""What must be done of what an attempt writes; reports of its progress may be passed over."""
 
 P = ParamSpec("P")
 
@@ -98,10 +102,15 @@ class Runner:
         self._seat: Seat | None = None
         self._ladder: Ladder | None = None
         self._outcome: Outcome | None = None
-        self._saving = 0
+        self._keeping = 0
+        """Saves and files that are not durable yet: the settlement waits for them."""
+        self._kept_serial = 0
+        """The newest save that is durable."""
         self._again: list[Callable[[], None]] = []
         """Writes that the store had no room for."""
         self._again_at = 0.0
+        self._give_up_at = math.inf
+        """When the server that stops waits for no write any more."""
         self._began_at = tools.clock.monotonic()
         self._ran_s = 0.0
 
@@ -127,7 +136,10 @@ class Runner:
         """Begin to stop the attempt, or hurry a stop under way."""
         grace = self.task.grace_s if grace_s is None else grace_s
         now = self._tools.clock.monotonic()
-        self._climb(ladder_for(reason, now=now, grace_s=grace, times=self._tools.times))
+        ladder = ladder_for(reason, now=now, grace_s=grace, times=self._tools.times)
+        if reason in SERVER_STOPS:  # whatever the attempt is being stopped for already
+            self._give_up_at = min(self._give_up_at, ladder.kill_at)
+        self._climb(ladder)
         _log.info(words.ATTEMPT_STOPPING, task_id=self.task.id, attempt=self.task.attempt, reason=str(reason))
 
     @_watched
@@ -153,10 +165,11 @@ class Runner:
                 stamped = msgspec.structs.replace(progress, at=self._tools.clock.now())
                 self._tools.settler.note(writes.Report(self.task.number, self._token, stamped))
             case KeepFile(file=file):
-                self._tools.settler.note(writes.KeepFile(self.task.number, self._token, file))
+                self._keeping += 1
+                self._write(writes.KeepFile(self.task.number, self._token, file), self._kept)
             case Save(serial=serial, checkpoint=checkpoint):
-                self._saving += 1
-                self._write(writes.Save(self.task.number, self._token, checkpoint), partial(self._saved, serial))
+                self._keeping += 1
+                self._save(serial, checkpoint)
             case Gone():
                 had_begun = self.phase is Phase.RUNNING
                 self._end(conclude_gone(word, self.task, self._ladder, had_begun=had_begun))
@@ -201,28 +214,41 @@ class Runner:
             case _:
                 return
 
+    def _save(self, serial: int, checkpoint: bytes) -> None:
+        """Have a checkpoint written, unless a newer one has been while this one found no room."""
+        if serial < self._kept_serial:
+            self._saved(serial, Applied())
+            return
+        save = writes.Save(self.task.number, self._token, checkpoint)
+        self._write(save, partial(self._saved, serial), again=partial(self._save, serial, checkpoint))
+
     def _saved(self, serial: int, result: WriteResult | None) -> None:
         """Answer a save, and settle if that has waited for it."""
         is_kept = isinstance(result, Applied)
         if is_kept:
+            self._kept_serial = max(self._kept_serial, serial)
             # A new checkpoint: the count of interruptions in a row begins anew, here as in the store.
             self.task = msgspec.structs.replace(self.task, interrupted=0)
         if self._seat is not None:
             self._seat.answer(serial=serial, accepted=is_kept)
-        self._saving -= 1
-        if self._outcome is not None and not self._saving:
+        self._kept(result)
+
+    def _kept(self, _: WriteResult | None) -> None:
+        """Settle if that has waited for this write."""
+        self._keeping -= 1
+        if self._outcome is not None and not self._keeping:
             self._settle(self._outcome)
 
     # its ending ──────────────────────────────────────────────────
 
     def _end(self, outcome: Outcome) -> None:
-        """Give the seat back, and settle once all that the attempt has saved is durable."""
+        """Give the seat back, and settle once all that the attempt has kept is durable."""
         self.phase = Phase.ENDED
         self._outcome = outcome
         self._ran_s = self._tools.clock.monotonic() - self._began_at
         if self._seat is not None:
             self._seat.leave()
-        if not self._saving:
+        if not self._keeping:
             self._settle(outcome)
 
     def _settle(self, outcome: Outcome) -> None:
@@ -253,30 +279,34 @@ class Runner:
 
     # writes that must be done ────────────────────────────────────
 
-    def _write(self, write: writes.Settle | writes.Save, then: Then) -> None:
-        """Have a write done, however long the store has no room: the attempt keeps its lease meanwhile."""
+    def _write(self, write: AttemptWrite, then: Then, *, again: Callable[[], None] | None = None) -> None:
+        """Have a write done, however long the store has no room: the attempt keeps its lease meanwhile.
+
+        `again` is what to do where it found none: this once more, if nothing else is said.
+        """
+        again = again or partial(self._write, write, then)
         try:
-            self._tools.settler.begin(write, partial(self._written, write, then))
+            self._tools.settler.begin(write, partial(self._written, then, again))
         except SaturatedError:
-            self._delay(write, then, "too many writes wait")
+            self._delay(then, again, "too many writes wait")
 
     @_watched
-    def _written(self, write: writes.Settle | writes.Save, then: Then, result: WriteResult | StoreError) -> None:
+    def _written(self, then: Then, again: Callable[[], None], result: WriteResult | StoreError) -> None:
         match result:
             case StoreFull() | StoreUnavailable():
-                self._delay(write, then, result.detail)
+                self._delay(then, again, result.detail)
             case StoreError():
                 raise result
             case _:
                 then(result)
 
-    def _delay(self, write: writes.Settle | writes.Save, then: Then, why: str) -> None:
+    def _delay(self, then: Then, again: Callable[[], None], why: str) -> None:
         """Do a write a little later; give it up when a drain is over: the next start takes the task back."""
         _log.warning(words.SETTLE_DELAYED, task_id=self.task.id, attempt=self.task.attempt, error=why)
         now = self._tools.clock.monotonic()
-        if self._ladder is not None and self._ladder.reason in SERVER_STOPS and now >= self._ladder.kill_at:
+        if now >= self._give_up_at:
             then(None)
             return
-        self._again.append(partial(self._write, write, then))
+        self._again.append(again)
         self._again_at = now + _SETTLE_AGAIN_S
         self._duties.on_due(self._again_at)

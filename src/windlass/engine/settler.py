@@ -144,7 +144,7 @@ class Settler:
             )
         self._wake.set()
 
-    def note(self, write: Report | KeepFile) -> None:
+    def note(self, write: Report) -> None:
         """Have a report of an attempt written without waiting, if there is room for it."""
         if self._failure is None:
             self._line.add_note(write)

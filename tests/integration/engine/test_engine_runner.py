@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from engine_room import CLOCK, IDS, WANTED, Gate, TurningTasks, new_task, until
+from engine_room import CLOCK, IDS, WANTED, Gate, TurningTasks, new_task, raising, until
 
 from windlass.contracts.link import Gone, Hear
 from windlass.contracts.tasks import Claimed, KeepFile, Report, RequestCancel, Save, Settle, Submit
@@ -137,6 +137,47 @@ async def test_an_ending_waits_for_a_save_that_the_store_has_no_room_for(room: R
     assert (await room.until_over(task)).state is State.SUCCEEDED
     sorts = [type(write) for writes in room.tasks.turns for write in writes]
     assert sorts == [Save, Save, Settle]
+
+
+async def test_an_ending_waits_for_a_file_that_the_store_has_no_room_for(room: Room, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windlass.engine.runner._SETTLE_AGAIN_S", 0.01)
+    full = Gate(StoreFull("no space"))
+    room.tasks.mishaps = [full]
+    task, seat = await room.begin()
+    file = FileRow(index=0, name="a", state="completed")
+    seat.say(frames.KeepFile(seat.token, file))
+    await full.reached.wait()
+    seat.say(Ended(seat.token, Succeeded(b"1")))
+    full.open.set()
+    assert (await room.until_over(task)).state is State.SUCCEEDED
+    assert await room.tasks.files(task.number) == [file]
+
+
+async def test_a_save_that_found_no_room_takes_the_place_of_no_newer_one(room: Room, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windlass.engine.runner._SETTLE_AGAIN_S", 0.2)
+    full = Gate(StoreFull("no space"))
+    room.tasks.mishaps = [full]
+    task, seat = await room.begin()
+    seat.say(frames.Save(seat.token, 1, b'"old"'))
+    await full.reached.wait()
+    full.open.set()
+    await until(lambda: not room.tasks.mishaps and room.settler.trouble is not None)
+    seat.say(frames.Save(seat.token, 2, b'"new"'))
+    await until(lambda: {"answer 1 True", "answer 2 True"} <= set(seat.asked))
+    seat.say(Ended(seat.token, Succeeded(b"1")))
+    await room.until_over(task)
+    saves = [write.checkpoint for writes in room.tasks.turns for write in writes if isinstance(write, Save)]
+    assert saves == [b'"old"', b'"new"']
+
+
+async def test_a_server_that_stops_waits_no_longer_for_room_because_a_task_was_cancelled_before(room: Room):
+    task, seat = await room.begin()
+    room.attempts.cancel(task.number, grace_s=600)
+    room.tasks.mishaps = [raising(StoreFull("no space"))] * 10_000
+    seat.say(Ended(seat.token, STOPPED, stopped=True))
+    room.attempts.stop_all(StopReason.DRAIN)
+    assert (await room.until_over(task)).state is State.RUNNING  # the next start takes it back
+    room.tasks.mishaps = []
 
 
 async def test_a_cancel_that_overtakes_the_ending_is_decided_anew(room: Room):

@@ -221,23 +221,18 @@ async def test_a_full_line_refuses_a_write_and_says_when_to_come_again(room: Roo
     assert stored(await room.settler.write(Submit(new_task()))).number == 11
 
 
-async def test_progress_is_dropped_when_the_line_is_half_full_and_files_are_not(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-):
+async def test_progress_is_dropped_when_the_line_is_half_full(room: Room, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("windlass.engine.line.LINE_WRITES", 10)
     [task] = await running_tasks(room.tasks, 1)
     assert task.token is not None
     for n in range(20):
         room.settler.note(Report(task.number, task.token, Progress(done=n)))
-    for n in range(20):
-        room.settler.note(KeepFile(task.number, task.token, FileRow(index=n, name=str(n), state="running")))
     room.settler.start()
     await until(lambda: room.tasks.turns)
     await room.settler.stop()
     now = await room.tasks.get(task.number)
     assert now is not None
     assert now.progress == Progress(done=4)
-    assert len(await room.tasks.files(task.number)) == 20
 
 
 async def test_a_note_of_an_attempt_that_has_lost_its_task_is_counted_and_changes_nothing(turning: Room):
