@@ -151,7 +151,7 @@ class Runner:
                 write()
         if self._ladder is not None and self._seat is not None and self.phase is not Phase.ENDED:
             self._ladder, stage = advance(self._ladder, now=now)
-            self._step(self._seat, stage, self._ladder.reason)
+            _take_step(self._seat, stage, self._ladder.reason)
 
     @_watched
     def hear(self, word: Word) -> None:
@@ -202,17 +202,6 @@ class Runner:
         self._ladder = merge(self._ladder, ladder)
         if (at := self.due_at) is not None:
             self._duties.on_due(at)
-
-    def _step(self, seat: Seat, stage: Stage | None, reason: StopReason) -> None:
-        match stage:
-            case Stage.TOLD:
-                seat.tell(reason)
-            case Stage.TERMINATED:
-                seat.terminate()
-            case Stage.KILLED:
-                seat.kill()
-            case _:
-                return
 
     def _save(self, serial: int, checkpoint: bytes) -> None:
         """Have a checkpoint written, unless a newer one has been while this one found no room."""
@@ -310,3 +299,15 @@ class Runner:
         self._again.append(again)
         self._again_at = now + _SETTLE_AGAIN_S
         self._duties.on_due(self._again_at)
+
+
+def _take_step(seat: Seat, stage: Stage | None, reason: StopReason) -> None:
+    match stage:
+        case Stage.TOLD:
+            seat.tell(reason)
+        case Stage.TERMINATED:
+            seat.terminate()
+        case Stage.KILLED:
+            seat.kill()
+        case _:
+            return

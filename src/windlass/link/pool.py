@@ -130,31 +130,16 @@ class AppPool:
         for member in list(self._members):
             if was_frozen:
                 member.forgive(now)
-            if not member.was_killed and (why := self._fault(member, now)):
+            if member.was_killed:
+                continue
+            if why := _fault_of(member, self._tools.limits, now=now):
                 if member.stage is Stage.STARTING:
                     self._note_problem(member, why)
                 _log.warning(words.WORKER_KILLED, app=self.app, pid=member.pid, why=why)
                 member.discard()
-
-    def _fault(self, member: Member, now: float) -> str | None:
-        """Say why a worker has to be killed, if it has to; close one that is only suspect."""
-        limits = self._tools.limits
-        silent_s = now - member.heard_at
-        if member.stage is Stage.STARTING:
-            is_late = silent_s > limits.hello_s
-            return f"no hello within {limits.hello_s:g} s: does its import hang?" if is_late else None
-        if member.should_be_gone(now):
-            return "it takes no more attempts, and does not leave"
-        if member.role is Isolation.SOLO:
-            return "it does not begin its attempt" if member.unanswered_s(now) >= _BEGINS_WITHIN_S else None
-        # A loop that holds the interpreter's lock cannot even say that it is blocked.
-        blocked_s = max(member.blocked_s, silent_s) if member.seats else 0.0
-        if blocked_s >= limits.blocked_kill_s:
-            return f"its loop has not turned for {blocked_s:.1f} s"
-        if blocked_s >= limits.suspect_s and member.stage is Stage.OPEN:
-            _log.warning(words.WORKER_BLOCKED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
-            member.close()
-        return None
+            elif member.stage is Stage.OPEN and (blocked_s := _blocked_s(member, now)) >= self._tools.limits.suspect_s:
+                _log.warning(words.WORKER_BLOCKED, app=self.app, pid=member.pid, blocked_s=round(blocked_s, 1))
+                member.close()
 
     def _spawn(self, role: Isolation | None) -> Member:
         duties = Duties(self._on_hello, self._note_problem, self._on_change, self._on_room, self._on_gone)
@@ -191,7 +176,7 @@ class AppPool:
         row = identify(member.pid, self._tools.server)
         await self._tools.registry.record_worker(row)
         if member.stage is Stage.GONE:  # RACE: nobody was there to strike it out
-            await self._forget(row)
+            await _forget(self._tools.registry, row)
         else:
             self._rows[member] = row
 
@@ -249,7 +234,7 @@ class AppPool:
         if member.pid:
             self._tools.guardian.unwatch(member.pid)
         if (row := self._rows.pop(member, None)) is not None:
-            self._do(self._forget(row))
+            self._do(_forget(self._tools.registry, row))
         if self._stopping:
             return
         age_s = asyncio.get_running_loop().time() - member.born_at
@@ -276,15 +261,37 @@ class AppPool:
             self._keep_spare()
             self._tools.on_room()
 
-    async def _forget(self, row: WorkerRow) -> None:
-        with contextlib.suppress(StoreError):  # the next server finds the row, and the process gone
-            await self._tools.registry.forget_worker(row)
-
     def _do(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(job)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
         return task
+
+
+def _fault_of(member: Member, limits: WorkersSettings, *, now: float) -> str | None:
+    """Say why a worker has to be killed, if it has to."""
+    if member.stage is Stage.STARTING:
+        is_late = now - member.heard_at > limits.hello_s
+        return f"no hello within {limits.hello_s:g} s: does its import hang?" if is_late else None
+    if member.should_be_gone(now):
+        return "it takes no more attempts, and does not leave"
+    if member.role is Isolation.SOLO:
+        return "it does not begin its attempt" if member.unanswered_s(now) >= _BEGINS_WITHIN_S else None
+    blocked_s = _blocked_s(member, now)
+    return f"its loop has not turned for {blocked_s:.1f} s" if blocked_s >= limits.blocked_kill_s else None
+
+
+def _blocked_s(member: Member, now: float) -> float:
+    """Say for how long the loop of a shared worker with attempts has stood still."""
+    if member.role is Isolation.SOLO or not member.seats:
+        return 0.0
+    # A loop that holds the interpreter's lock cannot even say that it is blocked.
+    return max(member.blocked_s, now - member.heard_at)
+
+
+async def _forget(registry: Registry, row: WorkerRow) -> None:
+    with contextlib.suppress(StoreError):  # the next server finds the row, and the process gone
+        await registry.forget_worker(row)
 
 
 def _needs(kinds: Mapping[str, Kind] | None, role: Isolation) -> bool:

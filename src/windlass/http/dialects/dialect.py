@@ -21,13 +21,17 @@ from windlass.core.task import Task
 from windlass.errors import InputError, NotFoundError
 from windlass.http.call import Call
 from windlass.http.inputs import find_faults
-from windlass.http.route import Route
+from windlass.http.route import Response, Route
 from windlass.wire.codec import decode_json, encode_view
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 SIMULATE: Final = "simulate"
 """The built-in kind that stands in for work; what a dialect was given it hands back as `echo`."""
+
+
+FORGOTTEN: Final = Response("It will not start, or is being stopped; it is not found any more", None, "")
+"""What a task that its client deletes comes to."""
 
 
 class Dialect(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from windlass.core.state import State
 from windlass.core.task import Task
 from windlass.errors import InputError, NotFoundError
 from windlass.http.call import Call
-from windlass.http.dialects.dialect import Dialect, list_own, read_body, submission_of
+from windlass.http.dialects.dialect import FORGOTTEN, Dialect, list_own, read_body, submission_of
 from windlass.http.reply import Reply, StreamReply, json_reply
 from windlass.http.route import Response, Route
 from windlass.http.v1.submission import label_faults
@@ -255,7 +255,7 @@ def _routes_of_one(one: str) -> Iterator[Route]:
         summary="Stop a task and forget it",
         handler=delete,
         query=None,
-        responses={204: Response("It will not start, or is being stopped; it is not found any more", None, "")},
+        responses={204: FORGOTTEN},
         problems=(400, 503, 507),
         dialect=NAME,
     )

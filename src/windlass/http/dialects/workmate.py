@@ -17,7 +17,7 @@ from windlass.core.state import State
 from windlass.core.task import Task
 from windlass.errors import InputError
 from windlass.http.call import Call
-from windlass.http.dialects.dialect import Dialect, find_own, list_own, parse_uuid, submission_of
+from windlass.http.dialects.dialect import FORGOTTEN, Dialect, find_own, list_own, parse_uuid, submission_of
 from windlass.http.reply import Reply, StreamReply, json_reply
 from windlass.http.route import Response, Route
 from windlass.wire.v1 import run_seconds
@@ -164,7 +164,7 @@ DIALECT: Final = Dialect(
             summary="Stop a task and forget it",
             handler=delete,
             query=None,
-            responses={204: Response("It will not start, or is being stopped; it is not found any more", None, "")},
+            responses={204: FORGOTTEN},
             problems=(400, 503, 507),
             dialect=NAME,
         ),

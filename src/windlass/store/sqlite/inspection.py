@@ -20,6 +20,7 @@ from windlass.errors import StoreCorrupt
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import border, open_reader
 from windlass.store.sqlite.driver import Connection
+from windlass.store.sqlite.place import log_of
 
 MARK_ENDING: Final = "-mark"
 """After the name of the database, so that whoever moves `windlass.db*` takes it along."""
@@ -116,7 +117,7 @@ def _faults(connection: Connection) -> Sequence[str]:
 
 def _cut_off(database: Path) -> str | None:
     """Say by how much a file is too short by its own header; a log that is left may hold what is missing."""
-    log = database.with_name(f"{database.name}-wal")
+    log = log_of(database)
     if log.exists() and log.stat().st_size > 0:
         return None
     with database.open("rb") as file:

@@ -56,6 +56,16 @@ def file_system_of(path: Path, mountinfo: str) -> str | None:
     return nearest[1]
 
 
+def log_of(database: Path) -> Path:
+    """Name the log beside a database."""
+    return database.with_name(f"{database.name}-wal")
+
+
+def file_bytes(path: Path) -> int:
+    """Give the size of a file; 0 when there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
 class Anchor:
     """The file that a path named when it was opened."""
 

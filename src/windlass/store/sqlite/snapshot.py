@@ -20,6 +20,7 @@ from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import border, open_reader
 from windlass.store.sqlite.driver import Connection
 from windlass.store.sqlite.events import SqliteEvents
+from windlass.store.sqlite.place import file_bytes, log_of
 from windlass.store.sqlite.registry import SqliteRegistry
 from windlass.store.sqlite.reserve import RESERVE_FILE
 from windlass.store.sqlite.tasks import SqliteTasks
@@ -83,9 +84,9 @@ class SqliteSnapshot:
             place=str(self._path),
             schema=schema_version,
             library=apsw.sqlite_lib_version(),
-            size_bytes=_size(self._path),
-            log_bytes=_size(self._path.with_name(f"{self._path.name}-wal")),
-            reserve_bytes=_size(self._path.with_name(RESERVE_FILE)),
+            size_bytes=file_bytes(self._path),
+            log_bytes=file_bytes(log_of(self._path)),
+            reserve_bytes=file_bytes(self._path.with_name(RESERVE_FILE)),
             oldest_ended_at=None if ended_at is None else from_micros(ended_at),
         )
 
@@ -124,7 +125,3 @@ def open_snapshot(data: Path, *, ids: Ids) -> SqliteSnapshot:
         except BaseException:
             connection.close()
             raise
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -18,7 +18,7 @@ from windlass.store.sqlite.driver import Connection
 from windlass.store.sqlite.events import SqliteEvents
 from windlass.store.sqlite.keys import SqliteKeys
 from windlass.store.sqlite.lock import DirectoryLock
-from windlass.store.sqlite.place import refuse_network
+from windlass.store.sqlite.place import file_bytes, log_of, refuse_network
 from windlass.store.sqlite.registry import SqliteRegistry
 from windlass.store.sqlite.tasks import SqliteTasks
 
@@ -75,13 +75,12 @@ async def open_sqlite(data: Path, *, ids: Ids) -> SqliteStore:
 
 def _status(database: Database, connection: Connection) -> StoreStatus:
     (schema,) = connection.execute(sql.SCHEMA_VERSION).fetchall()[0]
-    log = database.path.with_name(f"{database.path.name}-wal")
     return StoreStatus(
         kind="sqlite",
         place=str(database.path),
         schema=schema,
         library=f"SQLite {apsw.sqlite_lib_version()}",
-        size_bytes=database.path.stat().st_size,
-        log_bytes=log.stat().st_size if log.exists() else 0,
+        size_bytes=file_bytes(database.path),
+        log_bytes=file_bytes(log_of(database.path)),
         has_room=database.has_room,
     )
