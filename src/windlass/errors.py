@@ -118,6 +118,13 @@ class StoreUnavailable(StoreError):
     retryable = True
 
 
+class StoreUncertain(StoreError):
+    """The store's answer to a commit was lost, and could not be asked for again: it happened wholly or not at all."""
+
+    code = "store_uncertain"
+    retryable = True
+
+
 class StoreFull(StoreError):
     """No space is left for the store."""
 

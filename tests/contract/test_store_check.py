@@ -28,7 +28,7 @@ async def bench(sqlite_bench: Bench) -> Bench:
     """Give a store with a task in every state, one that ran twice, one that was led out of its end, and one deleted."""
     bench = sqlite_bench
     server = ServerRow(id=bench.ids.server_id(), host="here", pid=1, version="1", started_at=bench.now)
-    await bench.store.registry.enroll(server)
+    await bench.store.registry.enroll(server, ttl_s=30.0)
     await bench.turn(*[Submit(bench.new(key=f"k{n}", payload=b'{"n":%d}' % n)) for n in range(DELETED)])
     claimed = await bench.claim(shared=4)
     await bench.turn(

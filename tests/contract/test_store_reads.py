@@ -106,9 +106,9 @@ def server(bench: Bench) -> ServerRow:
 async def test_the_store_belongs_to_the_server_that_enrolled_last(bench: Bench) -> None:
     registry, first, second = bench.store.registry, server(bench), server(bench)
     assert not await registry.beat(first.id, now=bench.now)
-    await registry.enroll(first)
+    await registry.enroll(first, ttl_s=30.0)
     assert await registry.beat(first.id, now=bench.now)
-    await registry.enroll(second)
+    await registry.enroll(second, ttl_s=30.0)
     assert not await registry.beat(first.id, now=bench.now)
     assert await registry.beat(second.id, now=bench.now)
 

@@ -90,7 +90,7 @@ def _data(data: Path | None) -> Path:
 
 async def _facts(snapshot: Snapshot) -> dict[str, Any]:
     facts = msgspec.to_builtins(snapshot.facts())
-    owner = await snapshot.registry.owner()
+    servers = [lease.server for lease in await snapshot.registry.servers() if lease.is_live]
     tasks: Counter[State] = Counter()
     size_bytes = 0
     for count in await snapshot.tasks.counts():
@@ -98,7 +98,7 @@ async def _facts(snapshot: Snapshot) -> dict[str, Any]:
         size_bytes += count.size_bytes
     return {
         **facts,
-        "owner": None if owner is None else f"process {owner.pid} on {owner.host}, windlass {owner.version}",
+        "servers": "; ".join(f"process {row.pid} on {row.host}, windlass {row.version}" for row in servers) or "none",
         **{state.value: tasks[state] for state in State},
         "content_bytes": size_bytes,
     }

@@ -106,6 +106,13 @@ class Workers(Protocol):
         """
         ...
 
+    def kill_all(self) -> None:
+        """SIGKILL to the process groups of all workers at once: the lease that their attempts run under ends.
+
+        Concurrency: may be called from any thread, and waits for nothing; new ones are spawned as ever.
+        """
+        ...
+
     async def stop(self) -> None:
         """End all workers and wait until they are gone. Idempotent."""
         ...

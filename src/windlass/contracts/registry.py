@@ -1,4 +1,4 @@
-"""The Registry port: which server owns the store, which worker processes it started, which kinds are known."""
+"""The Registry port: which servers hold leases, which worker processes they have started, which kinds are known."""
 
 from __future__ import annotations
 
@@ -13,13 +13,30 @@ from windlass.core.kind import Kind
 
 
 class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a server."""
+    """One enrolment of a server.
+
+    `home` names the data directory and the machine it is on: who holds the directory's lock knows that every other
+    server of that home is gone.
+    """
 
     id: ServerId
     host: str
     pid: int
     version: str
     started_at: datetime
+    home: str = ""
+
+
+class ServerLease(msgspec.Struct, frozen=True, kw_only=True):
+    """A server and its lease, which holds for all attempts it runs.
+
+    `beat_at` is its last renewal, by the store's clock; `kinds` are those its workers know.
+    """
+
+    server: ServerRow
+    beat_at: datetime
+    is_live: bool
+    kinds: tuple[str, ...] = ()
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,16 +55,35 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
 class Registry(Protocol):
     """Servers, workers and kinds in a store."""
 
-    async def enroll(self, server: ServerRow) -> None:
-        """Make `server` the one that owns the store's leases from now on."""
-        ...
+    async def enroll(self, server: ServerRow, *, ttl_s: float) -> None:
+        """Give `server` a lease, under which this store claims from now on, and end those of servers provably gone.
 
-    async def owner(self) -> ServerRow | None:
-        """Read which server owns the store's leases: the last one that enrolled; None when none ever has."""
+        Gone are, in a store that one server owns, all others; in one that several share, those of the same home. Where
+        several share it, the lease runs out `ttl_s` after the last beat, by the store's clock alone.
+        """
         ...
 
     async def beat(self, server: ServerId, *, now: datetime) -> bool:
-        """Renew all leases of `server` at once; false when the store belongs to another by now."""
+        """Renew the lease of `server`; false when it has ended: what it ran may be another's by now.
+
+        Concurrency: may be called from any event loop, and waits for no turn.
+        """
+        ...
+
+    async def leave(self, server: ServerId) -> None:
+        """End the lease of `server`, which runs nothing any more. Idempotent."""
+        ...
+
+    async def expire(self) -> Sequence[ServerRow]:
+        """End the leases that have run out, by the store's clock; give whose they were."""
+        ...
+
+    async def servers(self) -> Sequence[ServerLease]:
+        """Read the servers that hold a lease, and those whose lease has ended lately, by the time they began."""
+        ...
+
+    async def serve(self, server: ServerId, kinds: Sequence[str]) -> None:
+        """Note which kinds the workers of `server` know, in place of those it knew before."""
         ...
 
     async def record_worker(self, worker: WorkerRow) -> None:
@@ -59,7 +95,9 @@ class Registry(Protocol):
         ...
 
     async def workers(self) -> Sequence[WorkerRow]:
-        """Read all recorded worker processes, those of earlier servers included."""
+        """Read the recorded worker processes, those of earlier servers included; where several servers share the store,
+        those of the home that this one has enrolled for.
+        """
         ...
 
     async def keep_kinds(self, kinds: Sequence[Kind]) -> None:

@@ -12,6 +12,7 @@ from windlass.contracts.events import Events
 from windlass.contracts.keys import Keys
 from windlass.contracts.registry import Registry
 from windlass.contracts.tasks import Tasks
+from windlass.contracts.wakes import Wakes
 
 
 class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,11 @@ class Store(Protocol):
     @property
     def keys(self) -> Keys:
         """Who may call."""
+        ...
+
+    @property
+    def wakes(self) -> Wakes:
+        """Who else writes here."""
         ...
 
     async def status(self) -> StoreStatus:

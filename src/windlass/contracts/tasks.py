@@ -5,7 +5,7 @@ Speaks of tasks, never of rows. An implementation decides nothing: `core` has de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -335,11 +335,13 @@ class Tasks(Protocol):
 
         A refused write fails alone. A claim starts tasks by queue in turns, within a queue by priority (higher
         first), run_at, number; none of a queue that is paused, and never so many that more of a queue run than its
-        concurrency; sets state, attempt + 1, charged + 1, a new token and started_at, and clears reason and progress.
+        concurrency; none at all where the lease it would claim under has ended. It sets state, attempt + 1,
+        charged + 1, a new token and started_at, and clears reason and progress.
         When this returns, everything in it is durable.
 
         Raises:
             StoreFull, StoreUnavailable: nothing of this turn happened.
+            StoreUncertain: all of this turn happened, or nothing.
             StoreError: nothing of it may be acknowledged; a commit that failed may still be found after a restart.
 
         Concurrency: one at a time; the caller waits for one turn before the next. Not cancel-safe: shield it.
@@ -360,6 +362,21 @@ class Tasks(Protocol):
 
     async def running(self, *, after: int, limit: int) -> Sequence[Task]:
         """Read running tasks of any server, rising by number from above `after`."""
+        ...
+
+    async def orphans(self, *, after: int, limit: int) -> Sequence[Task]:
+        """Read running tasks whose lease has ended, rising by number from above `after`; never one of a live server.
+
+        In a store that one server owns those are all that ran when it was opened, until the first claim.
+        """
+        ...
+
+    async def cancelling(self) -> Sequence[Task]:
+        """Read the tasks that run under the lease this store claims under, and are to be cancelled."""
+        ...
+
+    async def versions(self, numbers: Collection[int]) -> Mapping[int, int]:
+        """Read the versions of tasks; those that are not there are left out."""
         ...
 
     async def payload(self, number: int) -> bytes | None:

@@ -64,7 +64,7 @@ class Audit:
             if page.after is None:
                 break
             query = TaskQuery(order=Order.OLDEST, limit=_PAGE, after=page.after)
-        has_owner = await self._snapshot.registry.owner() is not None
+        has_owner = any(lease.is_live for lease in await self._snapshot.registry.servers())
         for violation in whole.verdict(counted, has_owner=has_owner):
             yield violation
 

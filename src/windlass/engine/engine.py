@@ -18,6 +18,7 @@ from windlass.contracts.store import Store
 from windlass.contracts.tasks import Turn
 from windlass.core.ids import ServerId
 from windlass.core.kind import Kind
+from windlass.core.limits import LEASE_TTL_S
 from windlass.core.state import State
 from windlass.core.stop import StopReason
 from windlass.core.task import Task
@@ -122,7 +123,8 @@ class Engine(Writes):
                 pid=os.getpid(),
                 version=self._version,
                 started_at=self._clock.now(),
-            )
+            ),
+            ttl_s=LEASE_TTL_S,
         )
         self._catalog.load(await registry.kinds())
         left = await registry.workers()

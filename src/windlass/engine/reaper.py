@@ -30,7 +30,7 @@ class Reaper:
         Concurrency: before the first claim of this server, and after the earlier one's workers are gone.
         """
         after = recovered = 0
-        while page := await self._tasks.running(after=after, limit=_PAGE):
+        while page := await self._tasks.orphans(after=after, limit=_PAGE):
             for task in page:
                 recovered += await self._settle(task)
             after = page[-1].number

@@ -274,7 +274,7 @@ async def enroll(life: Life) -> None:
     registry, server = life.store.registry, life.ids.server_id()
     now = life.clock.now()
     row = ServerRow(id=server, host="here", pid=1, version="1", started_at=now)
-    await life._despite_full(lambda: registry.enroll(row))
+    await life._despite_full(lambda: registry.enroll(row, ttl_s=30.0))
     worker = WorkerRow(server=server, pid=2, started=3, boot="b")
     await life._despite_full(lambda: registry.record_worker(worker))
     kind = Kind(name="work", app="tasks:app", version="1", schema=b"{}", isolation=Isolation.SOLO)

@@ -65,7 +65,7 @@ async def test_what_an_earlier_server_left_running_is_handed_back_once_its_worke
     clock, ids = SystemClock(), SystemIds()
     store = await open_store("sqlite", data=tmp_path, ids=ids)
     earlier = ids.server_id()
-    await store.registry.enroll(ServerRow(id=earlier, host="h", pid=1, version="0", started_at=clock.now()))
+    await store.registry.enroll(ServerRow(id=earlier, host="h", pid=1, version="0", started_at=clock.now()), ttl_s=30.0)
     now = clock.now()
     new = NewTask(id=ids.task_id(), kind="hello", queue="default", payload=b'{"name":"x"}', created_at=now, run_at=now)
     wanted = Wanted(slots={"p": 1}, pools={"hello": ("p", "p")})

@@ -135,7 +135,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     store = await open_store("sqlite", data=tmp_path, ids=IDS)
     room = Room(store, tmp_path)
     server = ServerRow(id=IDS.server_id(), host="here", pid=1, version="1", started_at=room.clock.at)
-    await store.registry.enroll(server)
+    await store.registry.enroll(server, ttl_s=30.0)
     room.settler.start()
     yield room
     async with asyncio.timeout(10):

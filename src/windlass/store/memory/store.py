@@ -10,6 +10,8 @@ from windlass.store.memory.events import MemoryEvents
 from windlass.store.memory.keys import MemoryKeys
 from windlass.store.memory.registry import MemoryRegistry
 from windlass.store.memory.tasks import MemoryTasks
+from windlass.store.tenure import Tenure
+from windlass.store.wakes import NoWakes
 
 
 class MemoryStore:
@@ -17,8 +19,10 @@ class MemoryStore:
 
     def __init__(self, ids: Ids) -> None:
         self.events = MemoryEvents()
-        self.tasks = MemoryTasks(ids, self.events)
-        self.registry = MemoryRegistry()
+        tenure = Tenure()
+        self.tasks = MemoryTasks(ids, self.events, tenure)
+        self.registry = MemoryRegistry(tenure)
+        self.wakes = NoWakes()
         self.keys = MemoryKeys()
 
     async def status(self) -> StoreStatus:

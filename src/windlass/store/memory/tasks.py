@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -24,17 +24,19 @@ from windlass.store.memory.shelf import Shelf
 from windlass.store.memory.writer import MemoryWriter
 from windlass.store.moves import Change, started
 from windlass.store.pages import Search, ended_page_of, endings_of, page_of, search_of, stretch, up_to, waits_for
+from windlass.store.tenure import Tenure
 
 
 class MemoryTasks:
     """The Tasks port. A turn happens between two awaits, which makes it one transaction."""
 
-    def __init__(self, ids: Ids, events: MemoryEvents) -> None:
+    def __init__(self, ids: Ids, events: MemoryEvents, tenure: Tenure) -> None:
         self._ids = ids
         self._events = events
         self._shelf = Shelf(events)
         self._writer = MemoryWriter(self._shelf)
         self._served: str | None = None
+        self._tenure = tenure
         self._is_closed = False
 
     def close(self) -> None:
@@ -49,6 +51,7 @@ class MemoryTasks:
         results = self._writer.apply(writes, now=now)
         lines.promote(to_micros(now), limit=PROMOTE_ROWS)
         claimed = [self._claim(choice, now) for choice in list(self._pick(wanted))]
+        self._tenure.take(len(claimed))
         due_at = lines.next_due_at()
         return Turn(
             results=results,
@@ -91,6 +94,19 @@ class MemoryTasks:
         """Read running tasks."""
         running = self._shelf.running
         return [self._shelf.tasks[number] for number in sorted(running) if number > after][:limit]
+
+    async def orphans(self, *, after: int, limit: int) -> Sequence[Task]:
+        """Read what ran when the only server enrolled, until its first claim."""
+        return [] if self._tenure.has_claimed else await self.running(after=after, limit=limit)
+
+    async def cancelling(self) -> Sequence[Task]:
+        """Read the running tasks that are to be cancelled."""
+        running = [self._shelf.tasks[number] for number in sorted(self._shelf.running)]
+        return [task for task in running if task.cancel_requested_at is not None]
+
+    async def versions(self, numbers: Collection[int]) -> Mapping[int, int]:
+        """Read the versions of tasks."""
+        return {number: task.version for number in numbers if (task := self._shelf.tasks.get(number)) is not None}
 
     async def payload(self, number: int) -> bytes | None:
         """Read a task's payload."""

@@ -7,8 +7,9 @@ from datetime import datetime
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
-from windlass.contracts.registry import ServerRow, WorkerRow
+from windlass.contracts.registry import ServerLease, ServerRow, WorkerRow
 from windlass.core.ids import ServerId
 from windlass.core.kind import Kind
 from windlass.store.instants import from_micros, to_micros
@@ -17,28 +18,47 @@ from windlass.store.sqlite.connections import transaction
 from windlass.store.sqlite.database import DatabaseAccess
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.rows import blob_id, id_blob
+from windlass.store.tenure import Tenure
 from windlass.wire.codec import decode_json, encode_json
 
 
 class SqliteRegistry:
     """The Registry port."""
 
-    def __init__(self, database: DatabaseAccess) -> None:
+    def __init__(self, database: DatabaseAccess, tenure: Tenure) -> None:
         self._database = database
+        self._tenure = tenure
+        self._served: tuple[str, ...] = ()
 
-    async def enroll(self, server: ServerRow) -> None:
-        """Make `server` the owner."""
+    async def enroll(self, server: ServerRow, *, ttl_s: float) -> None:
+        """Give `server` the only lease; it does not run out."""
+        del ttl_s
         values = (id_blob(server.id), server.host, server.pid, server.version, to_micros(server.started_at))
         await self._database.write(partial(_change, sql.ENROLL, values))
-
-    async def owner(self) -> ServerRow | None:
-        """Read which server owns the store's leases."""
-        return await self._database.read(_owner)
+        self._served = ()
+        self._tenure.begin()
 
     async def beat(self, server: ServerId, *, now: datetime) -> bool:
-        """Renew all leases of `server`; false when the store belongs to another. Sees that the file is still there."""
+        """Renew the lease of `server`; false when the store belongs to another. Sees that the file is still there."""
         await self._database.check_file()
         return await self._database.write(partial(_change, sql.BEAT, (id_blob(server), to_micros(now)))) == 1
+
+    async def leave(self, server: ServerId) -> None:
+        """Do nothing: the lease ends with the hold on the directory, or where the next server enrolls."""
+
+    async def expire(self) -> Sequence[ServerRow]:
+        """End none: the only server's lease does not run out."""
+        return []
+
+    async def servers(self) -> Sequence[ServerLease]:
+        """Read the only server."""
+        lease = await self._database.read(_lease)
+        return [] if lease is None else [replace(lease, kinds=self._served)]
+
+    async def serve(self, server: ServerId, kinds: Sequence[str]) -> None:
+        """Note which kinds the workers of `server` know; for as long as this store is open, as nobody else asks."""
+        if any(lease.server.id == server for lease in await self.servers()):
+            self._served = tuple(kinds)
 
     async def record_worker(self, worker: WorkerRow) -> None:
         """Write a worker process down."""
@@ -61,14 +81,15 @@ class SqliteRegistry:
         return await self._database.read(_kinds)
 
 
-def _owner(connection: Connection) -> ServerRow | None:
+def _lease(connection: Connection) -> ServerLease | None:
     row = connection.execute(sql.OWNER).fetchone()
     if row is None:
         return None
-    server, host, pid, version, started_at = row
-    return ServerRow(
+    server, host, pid, version, started_at, beat_at = row
+    owner = ServerRow(
         id=ServerId(blob_id(server)), host=host, pid=pid, version=version, started_at=from_micros(started_at)
     )
+    return ServerLease(server=owner, beat_at=from_micros(beat_at), is_live=True)
 
 
 def _worker_values(worker: WorkerRow) -> Row:

@@ -25,6 +25,7 @@ from windlass.store.sqlite.registry import SqliteRegistry
 from windlass.store.sqlite.reserve import RESERVE_FILE
 from windlass.store.sqlite.tasks import SqliteTasks
 from windlass.store.sqlite.upkeep import find_database
+from windlass.store.tenure import Tenure
 
 T = TypeVar("T")
 
@@ -61,9 +62,9 @@ class SqliteSnapshot:
     def __init__(self, connection: Connection, path: Path, ids: Ids) -> None:
         view = View(connection)
         self._path = path
-        self.tasks = SqliteTasks(view, ids)
+        self.tasks = SqliteTasks(view, ids, Tenure())
         self.events = SqliteEvents(view)
-        self.registry = SqliteRegistry(view)
+        self.registry = SqliteRegistry(view, Tenure())
         self._connection = connection
         self.refresh()
 

@@ -305,6 +305,14 @@ WHERE number IN (
     WHERE state = 'running' AND number > ?1
     ORDER BY number LIMIT ?2)
 ORDER BY number"""
+# Read running tasks that are to be cancelled.
+CANCELLING: Final = """
+SELECT * FROM whole_tasks
+WHERE number IN (SELECT number FROM tasks INDEXED BY running_tasks WHERE state = 'running' AND number > 0)
+    AND cancel_requested_at IS NOT NULL
+ORDER BY number"""
+# Read the versions of the tasks whose numbers are in a JSON array.
+VERSIONS: Final = "SELECT number, version FROM tasks WHERE number IN (SELECT value FROM json_each(?1))"
 # Say when the task ended that is kept for longest; one step of the index for each state.
 OLDEST_END: Final = """
 SELECT min(finished_at) FROM (
@@ -334,7 +342,7 @@ LOG: Final = "SELECT * FROM whole_events WHERE seq > ?1 ORDER BY seq LIMIT ?2"
 ENROLL: Final = """
 INSERT OR REPLACE INTO owner (one, id, host, pid, version, started_at, beat_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?5)"""
 # Read the owner.
-OWNER: Final = "SELECT id, host, pid, version, started_at FROM owner"
+OWNER: Final = "SELECT id, host, pid, version, started_at, beat_at FROM owner"
 # Renew the owner's leases; changes nothing for any other server.
 BEAT: Final = "UPDATE owner SET beat_at = ?2 WHERE one = 1 AND id = ?1"
 # Write a worker process down.

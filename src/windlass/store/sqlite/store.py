@@ -21,6 +21,8 @@ from windlass.store.sqlite.lock import DirectoryLock
 from windlass.store.sqlite.place import file_bytes, log_of, refuse_network
 from windlass.store.sqlite.registry import SqliteRegistry
 from windlass.store.sqlite.tasks import SqliteTasks
+from windlass.store.tenure import Tenure
+from windlass.store.wakes import NoWakes
 
 DATABASE_FILE: Final = "windlass.db"
 
@@ -29,9 +31,11 @@ class SqliteStore:
     """A store in a file, open; see `open_sqlite`."""
 
     def __init__(self, database: Database, lock: DirectoryLock, ids: Ids) -> None:
-        self.tasks = SqliteTasks(database, ids)
+        tenure = Tenure()
+        self.tasks = SqliteTasks(database, ids, tenure)
         self.events = SqliteEvents(database)
-        self.registry = SqliteRegistry(database)
+        self.registry = SqliteRegistry(database, tenure)
+        self.wakes = NoWakes()
         self.keys = SqliteKeys(database)
         self._database = database
         self._lock = lock

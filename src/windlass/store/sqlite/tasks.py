@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -25,17 +25,20 @@ from windlass.store.sqlite.removal import read_tombstone, read_unswept
 from windlass.store.sqlite.reserve import ration
 from windlass.store.sqlite.rows import file_of, id_blob, task_of
 from windlass.store.sqlite.turn import TurnWriter
+from windlass.store.tenure import Tenure
+from windlass.wire.codec import encode_view
 
 
 class SqliteTasks:
     """The Tasks port. `_lanes`, `_queues` and `_served` are touched on the writing thread only."""
 
-    def __init__(self, database: DatabaseAccess, ids: Ids) -> None:
+    def __init__(self, database: DatabaseAccess, ids: Ids, tenure: Tenure) -> None:
         self._database = database
         self._ids = ids
         self._lanes = Lanes()
         self._queues = Queues()
         self._served: str | None = None
+        self._tenure = tenure
 
     async def turn(self, writes: Sequence[Write], wanted: Wanted, *, now: datetime) -> Turn:
         """Apply `writes`, promote what is due, claim: one transaction."""
@@ -58,6 +61,19 @@ class SqliteTasks:
     async def running(self, *, after: int, limit: int) -> Sequence[Task]:
         """Read running tasks."""
         return [task_of(row) for row in await self._database.read(partial(_all, sql.RUNNING, (after, limit)))]
+
+    async def orphans(self, *, after: int, limit: int) -> Sequence[Task]:
+        """Read what ran when the only server enrolled, until its first claim."""
+        return [] if self._tenure.has_claimed else await self.running(after=after, limit=limit)
+
+    async def cancelling(self) -> Sequence[Task]:
+        """Read the running tasks that are to be cancelled."""
+        return [task_of(row) for row in await self._database.read(partial(_all, sql.CANCELLING, ()))]
+
+    async def versions(self, numbers: Collection[int]) -> Mapping[int, int]:
+        """Read the versions of tasks."""
+        asked = encode_view(list(numbers)).decode()
+        return dict(await self._database.read(partial(_all, sql.VERSIONS, (asked,))))
 
     async def payload(self, number: int) -> bytes | None:
         """Read a task's payload."""
@@ -109,6 +125,7 @@ class SqliteTasks:
             self._queues.forget()
             raise
         self._served = served
+        self._tenure.take(len(claimed))
         return Turn(results=results, claimed=claimed, events=ledger.events, next_due_at=next_due_at)
 
 
