@@ -23,6 +23,7 @@ from windlass.core.limits import (
     CONNECTIONS_PER_ADDRESS,
     FRAME_BYTES,
     GIB,
+    LEASE_TTL_S,
     MIB,
 )
 from windlass.core.queue import QueueDefaults
@@ -31,6 +32,7 @@ from windlass.core.stop import StopTimes
 FILES = "files"
 """Under the data directory: one directory a task, for its result files."""
 
+POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 _CENTURY_S = 100 * 366 * DAY_S
 _PIB = 1024 * 1024 * GIB
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -123,6 +125,46 @@ class Retention(Section, frozen=True):
     ] = None
 
 
+class Lease(Section, frozen=True):
+    """How long a server that shares its store may be silent before others take its attempts over."""
+
+    ttl_s: Annotated[
+        Seconds, Meta(ge=1, description="Seconds after its last beat, by the database's clock, that a lease runs out.")
+    ] = LEASE_TTL_S
+    margin_s: Annotated[
+        Seconds,
+        Meta(description="Seconds before that by which a server that cannot renew it has killed its attempts."),
+    ] = 5.0
+
+
+class Postgres(Section, frozen=True):
+    """How a PostgreSQL store is reached, besides its url."""
+
+    connections: Annotated[
+        int, Meta(ge=1, le=100, description="Connections for reading; three more write, renew the lease and listen.")
+    ] = 4
+    pooler: Annotated[
+        bool,
+        Meta(description="Whether a transaction pooler (PgBouncer) stands between: then nothing is kept in a session."),
+    ] = False
+    notify: Annotated[
+        bool,
+        Meta(description="Whether servers wake each other by NOTIFY; without it, as with a pooler, they poll alone."),
+    ] = True
+    statement_s: Annotated[Seconds, Meta(description="Seconds after which a statement is given up.")] = 10.0
+    lock_s: Annotated[Seconds, Meta(description="Seconds after which waiting for a lock is given up.")] = 3.0
+    connect_s: Annotated[Seconds, Meta(description="Seconds in which a connection must be made.")] = 5.0
+    start_s: Annotated[
+        Seconds, Meta(description="Seconds that a starting server waits for a database that cannot be reached.")
+    ] = 30.0
+    unsafe: Annotated[
+        bool,
+        Meta(
+            description="Whether to serve from a database that can lose what it has committed (`fsync` off and such)."
+        ),
+    ] = False
+
+
 class WorkerSettings(Section, frozen=True):
     """What a worker is told of the settings; nothing secret."""
 
@@ -165,10 +207,24 @@ class Settings(Section, frozen=True):
         Meta(ge=1, le=100_000, description="Connections at once from one address; this machine's own are not counted."),
     ] = CONNECTIONS_PER_ADDRESS
     data: Annotated[Text, Meta(description="Directory of the store and of result files.")] = "data"
+    files: Annotated[
+        Text | None,
+        Meta(
+            description="Directory of result files, by default `files` in the data directory; servers that share a "
+            "store and are to hand out each other's files must share it too."
+        ),
+    ] = None
     database: Annotated[
-        Literal["sqlite", "memory"],
-        Meta(description="`sqlite` is a file in the data directory; of `memory` nothing survives the process."),
+        Text,
+        Meta(
+            description="`sqlite` is a file in the data directory; `postgresql://USER:PASSWORD@HOST/NAME` a database, "
+            "several hosts with commas; of `memory` nothing survives the process."
+        ),
     ] = "sqlite"
+    with_http: Annotated[bool, Meta(description="Whether to serve the API; without it, this server only works.")] = True
+    with_workers: Annotated[
+        bool, Meta(description="Whether to run tasks; without it, this server only takes and shows them.")
+    ] = True
     apps: Annotated[list[str], Meta(description="Apps to serve, as `MODULE:APP`, for example `tasks:app`.")] = (
         msgspec.field(default_factory=list[str])
     )
@@ -198,6 +254,8 @@ class Settings(Section, frozen=True):
     simulate: Simulate = Simulate()
     retention: Retention = Retention()
     dialects: Dialects = Dialects()
+    lease: Lease = Lease()
+    postgres: Postgres = Postgres()
 
     @property
     def queue_defaults(self) -> list[QueueDefaults]:
@@ -207,7 +265,12 @@ class Settings(Section, frozen=True):
     @property
     def stop_times(self) -> StopTimes:
         """The ladder's times under these settings."""
-        return StopTimes(stop_s=self.stop_s, kill_after_s=self.kill_after_s)
+        return StopTimes(
+            stop_s=self.stop_s,
+            kill_after_s=self.kill_after_s,
+            ttl_s=self.lease.ttl_s,
+            fence_margin_s=self.lease.margin_s,
+        )
 
     @property
     def for_workers(self) -> WorkerSettings:
@@ -224,6 +287,12 @@ class BrokenRule(NamedTuple):
 
 def validate(settings: Settings) -> Iterator[BrokenRule]:
     """Find what is wrong beyond the type and the bounds of a single setting."""
+    if settings.database not in ("sqlite", "memory") and not settings.database.startswith(POSTGRES_SCHEMES):
+        problem = "there is no such store: write sqlite, memory, or postgresql://USER:PASSWORD@HOST/NAME"
+        yield BrokenRule(("database",), problem)
+    if not (settings.with_http or settings.with_workers):
+        problem = "a server without the API and without workers does nothing: leave one of them on"
+        yield BrokenRule(("with_http", "with_workers"), problem)
     for app in settings.apps:
         module, colon, attribute = app.partition(":")
         if not (module and colon and attribute):
