@@ -9,12 +9,16 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bench import drain, end_to_end, growth, latency, memory, submits, turns
+from bench.beds import Bed, SqliteBed
+from bench.postgres import postgres_bed
 from bench.processes import ROOT, BenchError
 from bench.report import Observer, table
 from bench.rounds import Bench, Measured, summarize
@@ -30,6 +34,10 @@ BENCHES: Final[dict[str, Bench]] = {
     "growth": growth,
     "memory": memory,
 }
+BEDS: Final[dict[str, Callable[[Path], AbstractContextManager[Bed]]]] = {
+    "sqlite": lambda directory: nullcontext(SqliteBed(directory)),
+    "postgres": postgres_bed,
+}
 
 
 def main() -> int:
@@ -40,12 +48,15 @@ def main() -> int:
         sizes = msgspec.structs.replace(sizes, rounds=arguments.rounds)
     arguments.directory.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=arguments.directory) as place:
+        with (
+            tempfile.TemporaryDirectory(dir=arguments.directory) as place,
+            BEDS[arguments.database](Path(place)) as bed,
+        ):
             if arguments.profile:
-                for line in profile(sizes, Path(place)):
+                for line in profile(sizes, bed):
                     print(line)
             else:
-                _run(arguments.only or list(BENCHES), sizes, Path(place), as_json=arguments.json)
+                _run(arguments.only or list(BENCHES), sizes, bed, as_json=arguments.json)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -54,6 +65,7 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description="Speed, as ratios to limits of the same run.")
+    parser.add_argument("--database", choices=BEDS, default="sqlite", help="what the stores are kept in")
     parser.add_argument("--only", action="append", choices=BENCHES, help="this bench; may be given more than once")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--rounds", type=_positive, help="how many rounds; medians are taken of them")
@@ -72,13 +84,13 @@ def _positive(text: str) -> int:
     return value
 
 
-def _run(names: list[str], sizes: Sizes, directory: Path, *, as_json: bool) -> None:
-    observer = Observer(directory)
+def _run(names: list[str], sizes: Sizes, bed: Bed, *, as_json: bool) -> None:
+    observer = Observer(bed)
     benches: dict[str, Measured] = {}
     for name in names:
         print(f"bench: {name} …", file=sys.stderr, flush=True)
         began_at = time.monotonic()
-        rounds = list(BENCHES[name].measure(sizes, directory))
+        rounds = list(BENCHES[name].measure(sizes, bed))
         benches[name] = summarize(rounds, took_s=time.monotonic() - began_at)
     document = observer.document(sizes, benches)
     if as_json:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, TypeVar
 
+from bench.beds import Bed
 from bench.ledger import POOL, POOLS, lay_in, lay_in_finished, new_task, open_ledger, settle_all, soon
 from bench.rounds import Round
 from bench.sizes import Sizes
@@ -28,10 +28,10 @@ TURN: Final = 64
 _WARM_CYCLES = 2
 
 
-def measure(sizes: Sizes, directory: Path) -> Iterator[Round]:
+def measure(sizes: Sizes, bed: Bed) -> Iterator[Round]:
     """Fill the stores once, then time turns in all of them by turns."""
-    with tempfile.TemporaryDirectory(dir=directory) as place, asyncio.Runner() as runner:
-        stores = runner.run(_fill(sizes, Path(place)))
+    with ExitStack() as places, asyncio.Runner() as runner:
+        stores = runner.run(_fill(sizes, bed, places))
         try:
             runner.run(_time(stores, _WARM_CYCLES))
             for _ in range(sizes.rounds):
@@ -40,14 +40,14 @@ def measure(sizes: Sizes, directory: Path) -> Iterator[Round]:
             runner.run(_close(stores))
 
 
-async def _fill(sizes: Sizes, directory: Path) -> dict[str, Store]:
+async def _fill(sizes: Sizes, bed: Bed, places: ExitStack) -> dict[str, Store]:
     """Make the stores: those with more and more tasks waiting, and those with others beside the fewest."""
     stores: dict[str, Store] = {}
     for waiting in sizes.waiting:
-        store = stores[f"waiting_{short(waiting)}"] = await open_ledger(directory / f"{waiting}")
+        store = stores[f"waiting_{short(waiting)}"] = await open_ledger(places.enter_context(bed.place()))
         await lay_in(store, waiting)
     for sort in ("scheduled", "held", "finished"):
-        store = stores[f"{sort}_{short(sizes.beside)}"] = await open_ledger(directory / sort)
+        store = stores[f"{sort}_{short(sizes.beside)}"] = await open_ledger(places.enter_context(bed.place()))
         match sort:
             case "scheduled":
                 await lay_in(store, sizes.beside, run_at=soon(86_400.0))

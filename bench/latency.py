@@ -5,12 +5,11 @@ One task at a time; the handler's clock and the client's are the same machine's.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
+from bench.beds import Bed
 from bench.probe import ProbeReport, ProbeRequest
 from bench.processes import Listening, bare_serving, generate, serving
 from bench.rounds import Round
@@ -18,12 +17,12 @@ from bench.sizes import Sizes
 from bench.submits import RUN_NOW
 
 
-def measure(sizes: Sizes, directory: Path) -> Iterator[Round]:
+def measure(sizes: Sizes, bed: Bed) -> Iterator[Round]:
     """Probe both servers in turns; both run all the time, so that neither is fresher than the other."""
     with (
-        tempfile.TemporaryDirectory(dir=directory) as place,
-        bare_serving(Path(place)) as bare,
-        serving(Path(place)) as server,
+        bed.place() as place,
+        bare_serving(place.directory) as bare,
+        serving(place.directory, database=place.database) as server,
     ):
         for _ in range(sizes.rounds):
             limit = _probe(bare, sizes, starts=False)

@@ -1,20 +1,14 @@
-"""A store as benches fill it and look at it: through its own turns while no server has it, read-only beside one.
-
-Changes nothing that a server owns.
-"""
+"""A store as benches fill it, through its own turns, while no server has it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
-import apsw
-
+from bench.beds import Place
 from windlass.contracts.store import Store
 from windlass.contracts.tasks import Claimed, Hold, Settle, Submit, Wanted
 from windlass.core.decide import decide
@@ -32,11 +26,11 @@ _GROUP = 500
 _IDS = SystemIds()
 
 
-async def open_ledger(directory: Path) -> Store:
-    """Open the store that a server would open with `--data data` in `directory`."""
-    data = directory / "data"
+async def open_ledger(place: Place) -> Store:
+    """Open the store that a server would open in `place` with `--data data`."""
+    data = place.directory / "data"
     data.mkdir(parents=True, exist_ok=True)
-    return await open_store("sqlite", data=data, ids=_IDS)
+    return await open_store(place.database, data=data, ids=_IDS)
 
 
 def new_task(now: datetime, *, run_at: datetime | None = None) -> NewTask:
@@ -73,11 +67,11 @@ async def lay_in(store: Store, count: int, *, run_at: datetime | None = None, he
         count -= len(submits)
 
 
-def fill(directory: Path, count: int, *, run_at: datetime) -> None:
-    """Make a store in `directory`, with tasks that wait for `run_at`, and leave it to a server."""
+def fill(place: Place, count: int, *, run_at: datetime) -> None:
+    """Make a store in `place`, with tasks that wait for `run_at`, and leave it to a server."""
 
     async def make() -> None:
-        store = await open_ledger(directory)
+        store = await open_ledger(place)
         await lay_in(store, count, run_at=run_at)
         await store.close()
 
@@ -96,9 +90,9 @@ async def lay_in_finished(store: Store, count: int) -> None:
         settles = settle_all(turn.claimed)
 
 
-async def task_lives_per_s(directory: Path, count: int, *, slots: int) -> float:
+async def task_lives_per_s(place: Place, count: int, *, slots: int) -> float:
     """Take tasks through submit, claim and settlement in fused turns of `slots` each, to the last durable one."""
-    store = await open_ledger(directory)
+    store = await open_ledger(place)
     wanted = Wanted(slots={POOL: slots}, pools=POOLS)
     settles: list[Settle] = []
     left, settled = count, 0
@@ -118,40 +112,3 @@ async def task_lives_per_s(directory: Path, count: int, *, slots: int) -> float:
 def soon(after_s: float) -> datetime:
     """Name the instant so far from now."""
     return datetime.now(UTC) + timedelta(seconds=after_s)
-
-
-class Ledger(AbstractContextManager["Ledger"]):
-    """A served store, read from outside."""
-
-    def __init__(self, directory: Path) -> None:
-        path = directory / "data" / "windlass.db"
-        self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        self._connection.set_busy_timeout(5_000)
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def is_drained(self) -> bool:
-        """Whether every task has ended, durably; looks into three small indexes, however many tasks there are."""
-        return not self._read(
-            "SELECT EXISTS (SELECT 1 FROM tasks WHERE state = 'running')"
-            " OR EXISTS (SELECT 1 FROM tasks WHERE ready = 1)"
-            " OR EXISTS (SELECT 1 FROM tasks WHERE state = 'queued' AND ready = 0 AND held = 0)"
-        )
-
-    def succeeded(self) -> int:
-        """Count the tasks that have succeeded."""
-        return self._read("SELECT count(*) FROM tasks WHERE state = 'succeeded'")
-
-    def first_started_at(self) -> float:
-        """Say when the first task was claimed, in seconds since 1970."""
-        return self._read("SELECT min(started_at) FROM tasks") / 1e6
-
-    def first_created_at(self) -> float:
-        """Say when the first task was submitted, in seconds since 1970."""
-        return self._read("SELECT created_at FROM specs ORDER BY number LIMIT 1") / 1e6
-
-    def _read(self, statement: str) -> int:
-        value = self._connection.execute(statement).fetchall()[0][0]
-        assert isinstance(value, int), statement
-        return value

@@ -47,7 +47,7 @@ def raw_inserts_per_s(directory: Path, rows: int) -> float:
             connection.execute(statement)
         began_at = time.perf_counter()
         for first in range(0, rows, GROUP):
-            made = _rows(first)
+            made = raw_rows(first)
             with connection:
                 connection.executemany(_INSERT, made)
         took_s = time.perf_counter() - began_at
@@ -55,7 +55,7 @@ def raw_inserts_per_s(directory: Path, rows: int) -> float:
     return rows / took_s
 
 
-def _rows(first: int) -> list[tuple[bytes, float, float, bytes]]:
+def raw_rows(first: int) -> list[tuple[bytes, float, float, bytes]]:
     """Make a group of rows, numbered from `first`, with ids like those of UUIDv7: the time first, then chance."""
     now = time.time()
     stem = int(now * 1000).to_bytes(6, "big")

@@ -5,13 +5,12 @@ Reads what the kernel says of each process; memory that processes share counts i
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Final
 
+from bench.beds import Bed
 from bench.ledger import fill, soon
 from bench.processes import BenchError, Listening, bare_serving, serving
 from bench.replies import SUBMIT_PATH
@@ -23,16 +22,16 @@ _TOUCHES: Final = 200
 """Submits of each sort and pages asked for before memory is read, so that both servers have filled their caches."""
 
 
-def measure(sizes: Sizes, directory: Path) -> Iterator[Round]:
+def measure(sizes: Sizes, bed: Bed) -> Iterator[Round]:
     """Look at a bare server, at one with an empty store, and at one with a full store, in each round."""
     for _ in range(sizes.rounds):
-        with tempfile.TemporaryDirectory(dir=directory) as place, bare_serving(Path(place)) as bare:
+        with bed.place() as place, bare_serving(place.directory) as bare:
             bare_mib = bare.rss_mib()
-        with tempfile.TemporaryDirectory(dir=directory) as place, serving(Path(place)) as server:
+        with bed.place() as place, serving(place.directory, database=place.database) as server:
             idle_mib = server.rss_mib()
             workers = _workers(server)
             touched_mib = _touch(server)
-        laid_in_mib = _with_tasks(directory, sizes.laid_in)
+        laid_in_mib = _with_tasks(bed, sizes.laid_in)
         figures = {
             "bare_rss_mib": bare_mib,
             "idle_server_rss_mib": idle_mib,
@@ -45,10 +44,10 @@ def measure(sizes: Sizes, directory: Path) -> Iterator[Round]:
         yield Round(figures, ratios)
 
 
-def _with_tasks(directory: Path, count: int) -> float:
-    with tempfile.TemporaryDirectory(dir=directory) as place:
-        fill(Path(place), count, run_at=soon(86_400.0))
-        with serving(Path(place)) as server:
+def _with_tasks(bed: Bed, count: int) -> float:
+    with bed.place() as place:
+        fill(place, count, run_at=soon(86_400.0))
+        with serving(place.directory, database=place.database) as server:
             return _touch(server)
 
 

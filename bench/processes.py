@@ -99,13 +99,18 @@ def cpu_s(processes: Iterable[Running]) -> float:
 
 @contextlib.contextmanager
 def serving(
-    directory: Path, *, slots: int = 200, entry: Sequence[str] = ("-m", "windlass"), log_level: str = "info"
+    directory: Path,
+    *,
+    database: str = "sqlite",
+    slots: int = 200,
+    entry: Sequence[str] = ("-m", "windlass"),
+    log_level: str = "info",
 ) -> Generator[Listening]:
-    """Run `windlass serve` with an app of one no-op handler and the store in `directory`, until the block is left."""
+    """Run `windlass serve` in `directory` with an app of one no-op handler, until the block is left."""
     (directory / "benched.py").write_text(APP)
     port = _free_port()
     command = [*entry, "serve", "benched:app", "--port", str(port), "--data", "data", "--log-level", log_level]
-    settings = {"WINDLASS_WORKERS__SHARED_SLOTS": str(slots)}
+    settings = {"WINDLASS_WORKERS__SHARED_SLOTS": str(slots), "WINDLASS_DATABASE": database}
     with _listening(command, port, cwd=directory, settings=settings) as server:
         until(lambda: _answers(port, "/readyz"), "the server is ready", check=server.check)
         yield server

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-import apsw
 import msgspec
 
+from bench.beds import Bed
 from bench.limits import sync_ms
 from bench.rounds import Measured, Middle
 from bench.sizes import Sizes
@@ -43,6 +43,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The run."""
 
     at: datetime
+    database: str
     machine: Machine
     versions: dict[str, str]
     sizes: Sizes
@@ -53,9 +54,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 class Observer:
     """Looks at the machine before and after a run."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._sync_ms = sync_ms(directory)
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+        self._sync_ms = sync_ms(bed.directory)
         self._load = os.getloadavg()[0]
         self._began_at = time.monotonic()
         self._busy_s, self._ours_s = _busy_s(), _ours_s()
@@ -70,16 +71,22 @@ class Observer:
             cores=cores,
             memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
             kernel=platform.release(),
-            file_system=_file_system(self._directory),
+            file_system=_file_system(self._bed.directory),
             sync_ms=round(self._sync_ms, 3),
             load_before=self._load,
             load_after=os.getloadavg()[0],
             others_share=round(max(0.0, others_s) / (took_s * cores), 3),
         )
-        versions = {"python": platform.python_version(), "sqlite": apsw.sqlite_lib_version()}
+        versions = {"python": platform.python_version(), **self._bed.versions}
         versions |= {package: version(package) for package in _PACKAGES}
         return Document(
-            at=datetime.now(UTC), machine=machine, versions=versions, sizes=sizes, benches=dict(benches), took_s=took_s
+            at=datetime.now(UTC),
+            database=self._bed.name,
+            machine=machine,
+            versions=versions,
+            sizes=sizes,
+            benches=dict(benches),
+            took_s=took_s,
         )
 
 
@@ -112,8 +119,8 @@ def table(document: Document) -> Iterator[str]:
     """Write the document for people."""
     machine = document.machine
     yield (
-        f"{document.at:%Y-%m-%d}, {document.sizes.name} sizes: {machine.processor}, {machine.cores} cores, "
-        f"{machine.memory_gib:g} GiB, {machine.file_system}, one sync {machine.sync_ms:.2f} ms"
+        f"{document.at:%Y-%m-%d}, {document.database}, {document.sizes.name} sizes: {machine.processor}, "
+        f"{machine.cores} cores, {machine.memory_gib:g} GiB, {machine.file_system}, one sync {machine.sync_ms:.2f} ms"
     )
     yield ", ".join(f"{name} {number}" for name, number in document.versions.items())
     yield f"other programs took {machine.others_share:.0%} of the processors meanwhile"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from bench.beds import Bed
 from bench.sizes import Sizes
 
 
@@ -25,8 +25,8 @@ class Round(msgspec.Struct, frozen=True):
 class Bench(Protocol):
     """A module with a bench: gives one round after the other, and leaves nothing running."""
 
-    def measure(self, sizes: Sizes, directory: Path) -> Iterator[Round]:
-        """Measure `sizes.rounds` rounds, with all files in `directory`."""
+    def measure(self, sizes: Sizes, bed: Bed) -> Iterator[Round]:
+        """Measure `sizes.rounds` rounds, with all stores in `bed`."""
         ...
 
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bench.ledger import Ledger, fill, soon
+from bench.beds import Bed, Place
+from bench.ledger import fill, soon
 from bench.processes import Listening, serving, until
 from bench.profiled import Profile, Stack
 from bench.sizes import Sizes
@@ -49,6 +48,7 @@ _PARTS: Final = {
     "windlass.core": "core",
     "windlass.link": "worker link",
     "windlass.store": "store, on the loop",
+    "asyncpg": "asyncpg",
 }
 """The parts of a server by function, or by the longest beginning of a module's name; what is not named here belongs to
 the function that called it. Python hears of a sample only when it runs again: what C has done before a callback counts
@@ -58,43 +58,43 @@ _OUTPUT = "profile.json"
 _LOOP_ITSELF = "event loop (uvloop)"
 
 
-def profile(sizes: Sizes, directory: Path) -> Iterator[str]:
+def profile(sizes: Sizes, bed: Bed) -> Iterator[str]:
     """Profile a server under each load; gives lines of text."""
-    yield from _report("submits that wait", _flood(sizes, directory, RUN_LATER))
-    yield from _report("submits that run at once", _flood(sizes, directory, RUN_NOW))
-    yield from _report("a backlog, 200 slots", _drain(sizes, directory))
+    yield from _report("submits that wait", _flood(sizes, bed, RUN_LATER))
+    yield from _report("submits that run at once", _flood(sizes, bed, RUN_NOW))
+    yield from _report("a backlog, 200 slots", _drain(sizes, bed))
 
 
-def _flood(sizes: Sizes, directory: Path, body: str) -> Profile:
-    with tempfile.TemporaryDirectory(dir=directory) as place:
-        with serving(Path(place), entry=_entry(place)) as server:
+def _flood(sizes: Sizes, bed: Bed, body: str) -> Profile:
+    with bed.place() as place:
+        with serving(place.directory, database=place.database, entry=_entry(place)) as server:
             os.kill(server.pid, signal.SIGUSR1)
             flood(server, body, sizes)
             if body == RUN_NOW:
-                _wait_until_drained(Path(place), server)
+                _wait_until_drained(bed, place, server)
         return _read(place)
 
 
-def _drain(sizes: Sizes, directory: Path) -> Profile:
-    with tempfile.TemporaryDirectory(dir=directory) as place:
+def _drain(sizes: Sizes, bed: Bed) -> Profile:
+    with bed.place() as place:
         due_at = soon(_LEAD_S)
-        fill(Path(place), sizes.drain_tasks, run_at=due_at)
-        with serving(Path(place), entry=_entry(place)) as server:
+        fill(place, sizes.drain_tasks, run_at=due_at)
+        with serving(place.directory, database=place.database, entry=_entry(place)) as server:
             os.kill(server.pid, signal.SIGUSR1)
-            _wait_until_drained(Path(place), server)
+            _wait_until_drained(bed, place, server)
         return _read(place)
 
 
-def _entry(place: str) -> tuple[str, ...]:
-    return ("-m", "bench.profiled", str(Path(place) / _OUTPUT))
+def _entry(place: Place) -> tuple[str, ...]:
+    return ("-m", "bench.profiled", str(place.directory / _OUTPUT))
 
 
-def _read(place: str) -> Profile:
-    return msgspec.json.decode((Path(place) / _OUTPUT).read_bytes(), type=Profile)
+def _read(place: Place) -> Profile:
+    return msgspec.json.decode((place.directory / _OUTPUT).read_bytes(), type=Profile)
 
 
-def _wait_until_drained(directory: Path, server: Listening) -> None:
-    with Ledger(directory) as ledger:
+def _wait_until_drained(bed: Bed, place: Place, server: Listening) -> None:
+    with bed.ledger(place) as ledger:
         until(ledger.is_drained, "every task has ended", check=server.check)
 
 

@@ -6,17 +6,15 @@ measured before, between and after.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from operator import attrgetter
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from bench.beds import Bed
 from bench.flood import FloodReport, FloodRequest
-from bench.ledger import Ledger
 from bench.processes import BenchError, Listening, bare_serving, generate, serving, until
 from bench.replies import SUBMIT_PATH
 from bench.rounds import Round
@@ -27,14 +25,14 @@ RUN_LATER: Final = '{"kind":"noop","payload":{"n":1},"delay":3600}'
 _MICROS = 1e6
 
 
-def measure(sizes: Sizes, directory: Path) -> Iterator[Round]:
+def measure(sizes: Sizes, bed: Bed) -> Iterator[Round]:
     """Flood each server in each round; the bare one before, between and after the others."""
-    with tempfile.TemporaryDirectory(dir=directory) as place, bare_serving(Path(place)) as bare:
+    with bed.place() as place, bare_serving(place.directory) as bare:
         for _ in range(sizes.rounds):
             limits = [flood(bare, RUN_LATER, sizes)]
-            later = _flood_later(sizes, directory)
+            later = _flood_later(sizes, bed)
             limits.append(flood(bare, RUN_LATER, sizes))
-            now, run_per_s = _flood_now(sizes, directory)
+            now, run_per_s = _flood_now(sizes, bed)
             limits.append(flood(bare, RUN_LATER, sizes))
             yield _compare({"bare": _middle(limits), "later": later, "now": now}, run_per_s)
 
@@ -94,16 +92,16 @@ def flood(server: Listening, body: str, sizes: Sizes) -> Flooded:
     return Flooded(report, (server.cpu_s() - began_cpu_s) / report.stored * _MICROS)
 
 
-def _flood_later(sizes: Sizes, directory: Path) -> Flooded:
-    with tempfile.TemporaryDirectory(dir=directory) as place, serving(Path(place)) as server:
+def _flood_later(sizes: Sizes, bed: Bed) -> Flooded:
+    with bed.place() as place, serving(place.directory, database=place.database) as server:
         return flood(server, RUN_LATER, sizes)
 
 
-def _flood_now(sizes: Sizes, directory: Path) -> tuple[Flooded, float]:
+def _flood_now(sizes: Sizes, bed: Bed) -> tuple[Flooded, float]:
     """Flood a server that runs what comes; gives the tasks a second from the first submit to the last settlement."""
-    with tempfile.TemporaryDirectory(dir=directory) as place, serving(Path(place)) as server:
+    with bed.place() as place, serving(place.directory, database=place.database) as server:
         found = flood(server, RUN_NOW, sizes)
-        with Ledger(Path(place)) as ledger:
+        with bed.ledger(place) as ledger:
             until(ledger.is_drained, "every task has ended", check=server.check, every_s=0.005)
             ended_at = time.time()
             if (succeeded := ledger.succeeded()) != found.report.stored:

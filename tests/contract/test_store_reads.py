@@ -38,6 +38,23 @@ async def test_running_tasks_are_read_in_stretches(bench: Bench) -> None:
     assert await running(after=5, limit=3) == []
 
 
+async def test_what_runs_under_a_lease_is_its_servers_until_the_lease_ends(bench: Bench) -> None:
+    tasks, registry = bench.store.tasks, bench.store.registry
+    first, second = (
+        ServerRow(id=bench.ids.server_id(), host="h", pid=1, version="0", started_at=bench.now, home="here")
+        for _ in range(2)
+    )
+    await registry.enroll(first, ttl_s=30.0)
+    await bench.turn(*[Submit(bench.new()) for _ in range(4)])
+    await bench.claim(shared=3)
+    assert [task.number for task in await tasks.leased(after=0, limit=2)] == [1, 2]
+    assert [task.number for task in await tasks.leased(after=2, limit=9)] == [3]
+    assert not await tasks.orphans(after=0, limit=9)
+    await registry.enroll(second, ttl_s=30.0)
+    assert not await tasks.leased(after=0, limit=9)
+    assert [task.number for task in await tasks.orphans(after=0, limit=9)] == [1, 2, 3]
+
+
 # ── events ─────────────────────────────────────────────────────────
 
 
@@ -222,5 +239,5 @@ async def test_a_closed_store_takes_no_turn_and_can_be_closed_again(bench: Bench
 
 
 async def test_a_store_that_does_not_exist_is_refused_by_name(tmp_path: Path, bench: Bench) -> None:
-    with pytest.raises(ConfigError, match=r"'oracle'.*'sqlite' or 'memory'"):
+    with pytest.raises(ConfigError, match=r"'oracle'.*'sqlite', 'memory' or a url"):
         await open_store("oracle", data=tmp_path, ids=bench.ids)

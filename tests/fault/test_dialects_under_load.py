@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
@@ -161,12 +160,15 @@ class Trial:
 
 async def _read(data: Path, state: State) -> list[Task]:
     tasks: list[Task] = []
-    with closing(take_snapshot("sqlite", data=data, ids=SystemIds())) as snapshot:
+    snapshot = await take_snapshot("sqlite", data=data, ids=SystemIds())
+    try:
         page = await snapshot.tasks.page(TaskQuery(state=state, limit=500))
         tasks += page.tasks
         while page.after is not None:
             page = await snapshot.tasks.page(TaskQuery(state=state, limit=500, after=page.after))
             tasks += page.tasks
+    finally:
+        await snapshot.close()
     return tasks
 
 

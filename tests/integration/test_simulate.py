@@ -112,9 +112,9 @@ async def test_a_payload_that_is_not_understood_is_refused(payload: bytes) -> No
         app.handlers["simulate"].signature.decode(payload)
 
 
-async def test_both_kinds_run_beside_others_and_say_what_they_do() -> None:
+async def test_the_built_in_kinds_run_beside_others_and_say_what_they_do() -> None:
     kinds = {kind.name: kind for kind in app.kinds(app="windlass")}
-    assert set(kinds) == {"download", "simulate"}
+    assert set(kinds) == {"download", "http", "simulate"}
     assert {kind.isolation for kind in kinds.values()} == {"shared"}
     assert (kinds["download"].timeout_s, kinds["simulate"].timeout_s) == (None, 900.0)
     assert all(kind.summary and kind.version for kind in kinds.values())

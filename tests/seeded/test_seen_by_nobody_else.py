@@ -25,10 +25,10 @@ from windlass.core.query import TaskQuery
 from windlass.errors import StoreCorrupt, StoreError
 from windlass.handlers.download import budget
 from windlass.handlers.download.handler import download
+from windlass.store.lock import DirectoryLock
 from windlass.store.open import open_store
 from windlass.store.sqlite import connections
 from windlass.store.sqlite.connections import open_writer, transaction
-from windlass.store.sqlite.lock import DirectoryLock
 
 pytestmark = pytest.mark.anyio
 

@@ -24,15 +24,17 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 class LiveServer:
-    """`windlass serve` on a free port, with its data in `directory`."""
+    """`windlass serve` on a free port, with its data in `directory` and its tasks in `database`, if that is given."""
 
-    def __init__(self, directory: Path, *apps: str, **settings: str) -> None:
+    def __init__(self, directory: Path, *apps: str, database: str | None = None, **settings: str) -> None:
         self.directory = directory
         self.apps = apps
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "server.log"
         self.settings = {"WINDLASS_OUTBOUND__ALLOW": "127.0.0.0/8", **settings}
+        if database is not None:
+            self.settings["WINDLASS_DATABASE"] = database
         self.pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=2, read=70))
         self.prefix: list[str] = []
         """What puts the server where it belongs, such as into a namespace."""

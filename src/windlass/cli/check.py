@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,8 @@ from cyclopts import Parameter
 from windlass.cli.human import printable
 from windlass.cli.output import ExitCode, note, report, write, write_json
 from windlass.config.load import load_settings
-from windlass.config.schema import FILES, Settings
+from windlass.config.masks import mask_database
+from windlass.config.schema import Settings
 from windlass.contracts.store import Snapshot
 from windlass.core.invariants import Violation
 from windlass.engine.audit import Audit
@@ -38,37 +39,46 @@ def check(
     """See whether a store is sound. Gives 0 when it is, 1 when it is not, 74 when it cannot be read."""
     settings = load_settings({"data": None if data is None else str(data)})
     try:
-        with opened(settings) as snapshot:
-            return asyncio.run(_check(snapshot, Path(settings.data), as_json=json))
+        return asyncio.run(_check(settings, as_json=json))
     except StoreError as error:
         report(error)
         return ExitCode.STORE
 
 
-@contextmanager
-def opened(settings: Settings) -> Generator[Snapshot]:
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncGenerator[Snapshot]:
     """Give the store of `settings` as it stands now.
 
     Raises:
         NotFoundError: there is none.
         StoreError: it cannot be read.
     """
-    with closing(take_snapshot(settings.database, data=Path(settings.data), ids=SystemIds())) as snapshot:
+    data, ids = Path(settings.data), SystemIds()
+    snapshot = await take_snapshot(settings.database, data=data, ids=ids, postgres=settings.postgres)
+    try:
         yield snapshot
+    finally:
+        await snapshot.close()
 
 
-async def _check(snapshot: Snapshot, data: Path, *, as_json: bool) -> int:
+async def _check(settings: Settings, *, as_json: bool) -> int:
+    async with opened(settings) as snapshot:
+        return await _judge(snapshot, settings, as_json=as_json)
+
+
+async def _judge(snapshot: Snapshot, settings: Settings, *, as_json: bool) -> int:
     pacer = Pacer()
     audit = Audit(snapshot, on_progress=lambda done, of: pacer.tell(f"checked {done:,} of {of:,} tasks"))
     broken = 0
-    async for violation in audit.violations(data / FILES):
+    async for violation in audit.violations(settings.files_directory):
         broken += 1
         _tell(violation, as_json=as_json)
     if as_json:
         write_json({"violations": broken, "tasks": audit.tasks, "events": audit.events})
     else:
+        where = settings.data if settings.database == "sqlite" else mask_database(settings.database)
         verdict = f"{broken:,} violation{'s' if broken > 1 else ''}" if broken else "clean"
-        write(f"{verdict}: {audit.tasks:,} tasks with {audit.events:,} events in {printable(str(data))}")
+        write(f"{verdict}: {audit.tasks:,} tasks with {audit.events:,} events in {printable(where)}")
     return ExitCode.ERROR if broken else ExitCode.OK
 
 

@@ -14,6 +14,7 @@ from windlass.cli.human import printable
 from windlass.cli.output import ExitCode, is_terminal, write, write_json
 from windlass.config.fields import fields_of, spell
 from windlass.config.load import Loaded, load_with_origins
+from windlass.config.masks import mask_database
 from windlass.config.schema import Settings
 from windlass.config.sources import Source
 
@@ -52,7 +53,7 @@ def _value(settings: Settings, name: str) -> object:
     value: Any = settings
     for part in name.split("."):
         value = getattr(value, part)
-    return value
+    return mask_database(value) if name == "database" else value
 
 
 def _print_table(loaded: Loaded, *, origin: bool) -> None:

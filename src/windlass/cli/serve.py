@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,14 +37,37 @@ _COLLECT_EVERY = 20_000
 _log = log.get_logger()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Roles:
+    """What one of several servers that share a store leaves to the others."""
+
+    no_http: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Serve no API: only run what other servers have taken.")
+    ] = False
+    no_workers: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Run no tasks: only take them and show them.")
+    ] = False
+
+
+_ALL_ROLES = Roles()
+
+
 def serve(
     *apps: Annotated[str, Parameter(help="Apps to serve, as MODULE:APP, for example tasks:app.")],
     host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
     port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes any free one.")] = None,
     data: Annotated[Path | None, Parameter(help="Directory of the store and of result files.")] = None,
-    database: Annotated[str | None, Parameter(help="sqlite, or memory (nothing survives the process).")] = None,
+    database: Annotated[
+        str | None,
+        Parameter(
+            help="sqlite; postgresql://USER@HOST/NAME, which several servers may share (a password is better kept in "
+            "WINDLASS_DATABASE: others see command lines); or memory (nothing survives the process)."
+        ),
+    ] = None,
     concurrency: Annotated[int | None, Parameter(help="How many solo workers an app may have.")] = None,
     log_level: Annotated[str | None, Parameter(help="debug, info, warning or error.")] = None,
+    roles: Roles = _ALL_ROLES,
 ) -> int:
     """Run a windlass server: API, store and workers.
 
@@ -58,6 +82,8 @@ def serve(
         "port": port,
         "data": None if data is None else str(data),
         "database": database,
+        "with_http": False if roles.no_http else None,
+        "with_workers": False if roles.no_workers else None,
         "log_level": log_level,
         "workers": None if concurrency is None else {"solo": concurrency},
     }
@@ -66,7 +92,7 @@ def serve(
     log.configure(level=settings.log_level, style=settings.log_format)
     _allow_files(settings.connections)
     _spare_the_collector()
-    listener = bind(settings.host, settings.port)
+    listener = bind(settings.host, settings.port) if settings.with_http else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, listener))
 
@@ -101,18 +127,16 @@ def _fill_standard_streams() -> None:
     os.close(fd)
 
 
-async def _run(settings: Settings, listener: socket.socket) -> int:
+async def _run(settings: Settings, listener: socket.socket | None) -> int:
     signals = _Signals()
     try:
         assembled = await assemble(settings)
     except BaseException:
-        listener.close()
+        if listener is not None:
+            listener.close()
         raise
-    engine, http = assembled.engine, assembled.http
-    serving = asyncio.create_task(http.serve(listener), name="windlass-http")
-    where = _url_of(listener)
-    _log.info(words.SERVER_LISTENING, url=where, docs=f"{where}/docs", version=__version__, data=settings.data)
-    _warn_of_strangers(assembled, listener)
+    engine = assembled.engine
+    serving = _open_front(settings, assembled, listener)
     try:
         starting = asyncio.create_task(engine.start(), name="windlass-start")
         await _first(starting, signals.first, engine.failed, serving)
@@ -120,11 +144,23 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
             await _first(signals.first, engine.failed, serving)
         return await _wind_down(assembled, signals, starting, serving)
     finally:
-        await http.stop(_HTTP_GRACE_S)
-        await asyncio.wait([serving])
-        await assembled.access.close()
-        await assembled.store.close()
+        if assembled.http is not None:
+            await assembled.http.stop(_HTTP_GRACE_S)
+            await asyncio.wait([serving])
+        await assembled.close()
         _log.info(words.SERVER_STOPPED)
+
+
+def _open_front(settings: Settings, assembled: Assembled, listener: socket.socket | None) -> asyncio.Future[None]:
+    """Begin to serve the API, if this server has one; give what is done when that has ended."""
+    if assembled.http is None or listener is None:
+        _log.info(words.SERVER_WORKING, version=__version__, data=settings.data)
+        return asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(assembled.http.serve(listener), name="windlass-http")
+    where = _url_of(listener)
+    _log.info(words.SERVER_LISTENING, url=where, docs=f"{where}/docs", version=__version__, data=settings.data)
+    _warn_of_strangers(assembled, listener)
+    return serving
 
 
 def _url_of(listener: socket.socket) -> str:
@@ -151,7 +187,7 @@ def _warn_of_strangers(assembled: Assembled, listener: socket.socket) -> None:
 
 
 async def _wind_down(
-    assembled: Assembled, signals: _Signals, starting: asyncio.Task[None], serving: asyncio.Task[None]
+    assembled: Assembled, signals: _Signals, starting: asyncio.Task[None], serving: asyncio.Future[None]
 ) -> int:
     """Drain, end the workers, and say how it went."""
     engine = assembled.engine
@@ -171,7 +207,7 @@ async def _wind_down(
     return 0
 
 
-def _failure_of(engine: Engine, serving: asyncio.Task[None]) -> BaseException | None:
+def _failure_of(engine: Engine, serving: asyncio.Future[None]) -> BaseException | None:
     """Say what has failed, if anything has: the HTTP server must not end before it is told to."""
     if engine.failed.done():
         return engine.failed.result()

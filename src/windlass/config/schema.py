@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -129,7 +130,10 @@ class Lease(Section, frozen=True):
     """How long a server that shares its store may be silent before others take its attempts over."""
 
     ttl_s: Annotated[
-        Seconds, Meta(ge=1, description="Seconds after its last beat, by the database's clock, that a lease runs out.")
+        float,
+        Meta(
+            ge=1, le=86_400, description="Seconds after its last beat, by the database's clock, that a lease runs out."
+        ),
     ] = LEASE_TTL_S
     margin_s: Annotated[
         Seconds,
@@ -256,6 +260,11 @@ class Settings(Section, frozen=True):
     dialects: Dialects = Dialects()
     lease: Lease = Lease()
     postgres: Postgres = Postgres()
+
+    @property
+    def files_directory(self) -> Path:
+        """The directory of all tasks' directories, relative where `files`, or else `data`, is."""
+        return Path(self.data) / FILES if self.files is None else Path(self.files)
 
     @property
     def queue_defaults(self) -> list[QueueDefaults]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Protocol
 
@@ -68,14 +68,17 @@ class Store(Protocol):
 
 
 class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store is made of, for people. Sizes in bytes; `oldest_ended_at` is when the task ended that goes next."""
+    """What a store is made of, for people. Sizes in bytes; None where the store has no such thing.
+
+    `oldest_ended_at` is when the task ended that goes next.
+    """
 
     place: str
     schema: int
     library: str
     size_bytes: int
-    log_bytes: int
-    reserve_bytes: int
+    log_bytes: int | None
+    reserve_bytes: int | None
     oldest_ended_at: datetime | None
 
 
@@ -97,18 +100,18 @@ class Snapshot(Protocol):
         """Servers, workers, kinds."""
         ...
 
-    def refresh(self) -> None:
+    async def refresh(self) -> None:
         """Move on to the present moment."""
         ...
 
-    def facts(self) -> StoreFacts:
+    async def facts(self) -> StoreFacts:
         """Say what the store is made of."""
         ...
 
-    def faults(self) -> Iterator[str]:
+    def faults(self) -> AsyncIterator[str]:
         """Have the medium checked, and give what is wrong with it, in words."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of everything. Idempotent."""
         ...

@@ -371,6 +371,10 @@ class Tasks(Protocol):
         """
         ...
 
+    async def leased(self, *, after: int, limit: int) -> Sequence[Task]:
+        """Read the tasks that run under the lease this store claims under, rising by number from above `after`."""
+        ...
+
     async def cancelling(self) -> Sequence[Task]:
         """Read the tasks that run under the lease this store claims under, and are to be cancelled."""
         ...

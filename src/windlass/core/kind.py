@@ -42,5 +42,5 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 BUILTIN_APP = "windlass"
 """The name of the app of the built-in kinds; its workers never hold user code."""
 
-BUILTIN_KINDS = frozenset({"download", "simulate"})
+BUILTIN_KINDS = frozenset({"download", "http", "simulate"})
 """What no other app may call a kind."""

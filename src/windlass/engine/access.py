@@ -71,6 +71,15 @@ class KeyRing:
         self._keys = {key.id: key for key in await self._store.all()}
         self._has_keys = any(_is_live(key) for key in self._keys.values())
 
+    async def refresh(self) -> None:
+        """Read the keys again: another server may have changed them.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        async with self._changing:  # RACE: what was read before a change must not come after it
+            await self.load()
+
     async def close(self) -> None:
         """See written down when keys were used. Idempotent."""
         if self._noting:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from windlass.contracts.tasks import Claimed
 from windlass.core.stop import StopReason
+from windlass.core.task import Task
 from windlass.engine.alarm import Alarm
 from windlass.engine.runner import Runner, RunnerDuties, RunnerTools
 from windlass.engine.service import OnFailure
@@ -30,12 +32,16 @@ class Attempts:
         self._by_number: dict[int, Runner] = {}
         self._none_running = asyncio.Event()
         self._stopping: StopReason | None = None
+        self._is_fenced = False
 
     def begin(self, claimed: Claimed) -> None:
         """Start the attempt of a task just claimed."""
         runner = Runner(claimed, self._tools, self._duties)
         self._running.add(runner)
         self._by_number[runner.task.number] = runner
+        if self._is_fenced:  # RACE: claimed by the turn that was under way when the fence went up
+            runner.give_back("its server could not renew its lease")
+            return
         runner.begin()
         if self._stopping is not None:  # RACE: claimed by the turn that was under way when the drain began
             runner.stop(self._stopping)
@@ -44,6 +50,32 @@ class Attempts:
         """Begin to stop the attempt of a task, if it runs here."""
         if (runner := self._by_number.get(number)) is not None:
             runner.stop(StopReason.CANCEL, grace_s=grace_s)
+
+    def heed(self, tasks: Iterable[Task]) -> None:
+        """Begin to stop the attempts of `tasks`, whose cancel requests another server may have taken."""
+        for task in tasks:
+            runner = self._by_number.get(task.number)
+            if runner is not None and runner.token == task.token and not runner.is_cancelling:
+                runner.stop(StopReason.CANCEL, grace_s=task.grace_s)
+
+    def runs(self, number: int) -> bool:
+        """Whether an attempt of the task runs here."""
+        return number in self._by_number
+
+    def knows(self, task: Task) -> bool:
+        """Whether the attempt that `task` is in runs here, or ends here just now."""
+        runner = self._by_number.get(task.number)
+        return runner is not None and runner.token == task.token
+
+    def fence(self, since: float) -> None:
+        """Begin to stop every attempt, and begin none, because their lease was last renewed at `since`."""
+        self._is_fenced = True
+        for runner in list(self._running):
+            runner.stop(StopReason.LOST_LEASE, since=since)
+
+    def lift_fence(self) -> None:
+        """Begin attempts again."""
+        self._is_fenced = False
 
     def stop_all(self, reason: StopReason) -> None:
         """Begin to stop every attempt, or hurry their stopping."""

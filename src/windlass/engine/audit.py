@@ -41,7 +41,7 @@ class Audit:
         Raises:
             StoreError: it cannot be read any further.
         """
-        for fault in self._snapshot.faults():
+        async for fault in self._snapshot.faults():
             yield Violation(rule=Rule.DATABASE, detail=fault)
         async for violation in self._walk():
             yield violation
@@ -88,7 +88,7 @@ class Audit:
     async def _orphans(self, files: Path) -> AsyncIterator[Violation]:
         # RACE: names are read before the store is, so that the task of a directory made meanwhile is seen.
         for names in _in_parts(directories_of(files)):
-            self._snapshot.refresh()
+            await self._snapshot.refresh()
             for name in names:
                 if await is_orphan(self._snapshot.tasks, name) and (files / name).is_dir():
                     detail = f"{files / name} belongs to no task"

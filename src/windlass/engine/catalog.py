@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import jsonschema_rs
@@ -11,6 +12,8 @@ import jsonschema_rs
 from windlass.contracts.engine_api import KindStatus
 from windlass.core.kind import Kind
 from windlass.errors import ConfigError, InputError, NotReadyError
+from windlass.telemetry import vocabulary as words
+from windlass.telemetry.log import get_logger
 from windlass.wire.codec import decode_json
 
 Problem = tuple[str, str, str]
@@ -18,6 +21,8 @@ Problem = tuple[str, str, str]
 _ECHO_CHARS = 64
 _ERRORS_SHOWN = 20
 _RETRY_AFTER_S = 1.0
+
+_log = get_logger()
 
 
 class _Version:
@@ -87,11 +92,31 @@ class Catalog:
 
     def __init__(self) -> None:
         self._kinds: dict[str, list[_Version]] = {}
+        self._elsewhere: frozenset[str] = frozenset()
+        """Kinds that workers of other servers know."""
 
     def load(self, kinds: Sequence[Kind]) -> None:
         """Take in the kinds that the store remembers; `kinds` has the newest version of each first."""
         for kind in kinds:
             self._kinds.setdefault(kind.name, []).append(_Version(kind, is_live=False))
+
+    def follow(self, kinds: Sequence[Kind], *, elsewhere: Iterable[str]) -> None:
+        """Take in what other servers have added to the kinds of the store, and which of them live `elsewhere`.
+
+        `kinds` as for `load`. One whose schema cannot be used here is left out.
+        """
+        self._elsewhere = frozenset(elsewhere)
+        for name, listed in groupby(kinds, key=lambda kind: kind.name):
+            known = {version.kind: version for version in self._kinds.get(name, ())}
+            ours = [version for version in self._kinds.get(name, ()) if version.is_live]
+            mine = {(version.kind.app, version.kind.version) for version in ours}
+            others = [known.get(kind) or _usable(kind) for kind in listed if (kind.app, kind.version) not in mine]
+            if versions := [*ours, *(version for version in others if version is not None)]:
+                self._kinds[name] = versions
+
+    def ours(self) -> list[str]:
+        """Name the kinds that workers of this server know."""
+        return sorted(name for name, versions in self._kinds.items() if any(version.is_live for version in versions))
 
     def announce(self, app: str, kinds: Sequence[Kind]) -> None:
         """Take in what a worker of `app` has said at its hello: these are its live kinds from now on.
@@ -118,8 +143,8 @@ class Catalog:
             self._kinds[new.kind.name] = [new, *others]
 
     def is_live(self, name: str) -> bool:
-        """Whether some live worker knows the kind."""
-        return any(version.is_live for version in self._kinds.get(name, ()))
+        """Whether some live worker knows the kind, here or elsewhere."""
+        return name in self._elsewhere or any(version.is_live for version in self._kinds.get(name, ()))
 
     def queues(self) -> set[str]:
         """Name the queues that tasks of the known kinds go to."""
@@ -170,8 +195,19 @@ class Catalog:
         ]
 
     def _candidates(self, name: str) -> list[_Version]:
+        """Give the versions that decide: those live here, and the newest of a kind that lives elsewhere or nowhere."""
         versions = self._kinds.get(name, [])
-        return [version for version in versions if version.is_live] or versions[:1]
+        live = [version for version in versions if version.is_live]
+        others = [version for version in versions if not version.is_live]
+        return live + others[:1] if name in self._elsewhere else live or others[:1]
+
+
+def _usable(kind: Kind) -> _Version | None:
+    try:
+        return _Version(kind, is_live=False)
+    except ConfigError as error:
+        _log.warning(words.KIND_UNUSABLE, kind=kind.name, app=kind.app, error=error.detail)
+        return None
 
 
 def _cut(message: str) -> str:

@@ -15,6 +15,8 @@ from windlass.errors import WorkerError
 from windlass.wire.frames import Ended
 
 SERVER_STOPS = frozenset({StopReason.DRAIN, StopReason.HURRY})
+_NOT_ITS_DOING = SERVER_STOPS | {StopReason.LOST_LEASE}
+"""Why a worker may be killed before its attempt was told anything."""
 
 
 def conclude(word: Ended, task: Task, ladder: Ladder | None) -> Outcome:
@@ -31,7 +33,7 @@ def conclude(word: Ended, task: Task, ladder: Ladder | None) -> Outcome:
 
 def conclude_gone(gone: Gone, task: Task, ladder: Ladder | None, *, had_begun: bool) -> Outcome:
     """Say what the end of its worker means for an attempt."""
-    if ladder is not None and (ladder.stage is not Stage.RUNNING or ladder.reason in SERVER_STOPS):
+    if ladder is not None and (ladder.stage is not Stage.RUNNING or ladder.reason in _NOT_ITS_DOING):
         return _stopped(Lost(gone.error), gone.error, task, ladder.reason)
     if not had_begun:
         return Interrupted(gone.error)
@@ -51,8 +53,10 @@ def _stopped(outcome: Errored | Snoozed | Lost, error: Error, task: Task, reason
             return outcome
         case StopReason.TIMEOUT:
             return TimedOut(_named(f"stopped after its timeout of {task.timeout_s:g} s", error))
-        case StopReason.DRAIN | StopReason.HURRY | StopReason.LOST_LEASE:
+        case StopReason.DRAIN | StopReason.HURRY:
             return Interrupted(_named("stopped because its server stops", error))
+        case StopReason.LOST_LEASE:
+            return Interrupted(_named("stopped because its server could not renew its lease", error))
 
 
 def _named(what: str, error: Error) -> Error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -18,7 +19,6 @@ from windlass.contracts.store import Store
 from windlass.contracts.tasks import Turn
 from windlass.core.ids import ServerId
 from windlass.core.kind import Kind
-from windlass.core.limits import LEASE_TTL_S
 from windlass.core.state import State
 from windlass.core.stop import StopReason
 from windlass.core.task import Task
@@ -26,26 +26,36 @@ from windlass.engine.attempts import Attempts
 from windlass.engine.bus import Bus
 from windlass.engine.catalog import Catalog
 from windlass.engine.feeder import Feeder
+from windlass.engine.follower import Follower, FollowerTools
 from windlass.engine.intake import Intake
 from windlass.engine.janitor import Janitor
-from windlass.engine.keeper import Keeper
+from windlass.engine.membership import Membership, MembershipDuties, MembershipTools
 from windlass.engine.pace import Pace
 from windlass.engine.queues import QueueBoard
-from windlass.engine.reaper import Reaper
+from windlass.engine.reaper import Patrol, Reaper
 from windlass.engine.remains import Remains
 from windlass.engine.runner import RunnerTools
 from windlass.engine.settler import Ears, Settler
 from windlass.engine.writes import Writes, WriteTools
-from windlass.errors import StoreError, StoreFull, StoreUnavailable
+from windlass.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 
 _log = get_logger()
 _KEEP_AGAIN_S = 1.0
+_ORPHANS_EVERY_S = 6 * 3_600.0
+"""Of a shared store: another server may have deleted tasks whose files are on this one."""
+
+
+async def _nothing() -> None:
+    """Have no keys to read again."""
 
 
 class EngineParts(msgspec.Struct, frozen=True):
-    """What an engine is put together from. `files` is the directory of all tasks' directories."""
+    """What an engine is put together from. `files` is the directory of all tasks' directories, `home` what no other
+    server can hold at the same time (see `contracts.registry`; empty when there is nothing such), `on_news` is called
+    when keys may have changed.
+    """
 
     store: Store
     workers: Workers
@@ -53,6 +63,8 @@ class EngineParts(msgspec.Struct, frozen=True):
     ids: Ids
     server: ServerId
     files: str
+    home: str = ""
+    on_news: Callable[[], Awaitable[None]] = _nothing
 
 
 class Engine(Writes):
@@ -72,7 +84,7 @@ class Engine(Writes):
         self._store = parts.store
         self._workers = parts.workers
         self._queue_defaults = settings.queue_defaults
-        self._server = parts.server
+        self._is_shared = parts.store.wakes.is_shared
         self._begun_s = parts.clock.monotonic()
         self._pace = Pace(self._begun_s)
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -86,13 +98,11 @@ class Engine(Writes):
             clock=parts.clock,
             ids=parts.ids,
         )
-        self._keeper = Keeper(
-            parts.store.registry,
-            parts.server,
-            clock=parts.clock,
-            times=settings.stop_times,
-            on_failure=self._fail,
+        self._membership = self._make_membership(settings, parts)
+        self._patrol = Patrol(
+            parts.store.registry, self._reaper, ids=parts.ids, ttl_s=settings.lease.ttl_s, on_failure=self._fail
         )
+        self._follower = self._make_follower(settings, parts)
         self._janitor = Janitor(
             tasks,
             settler,
@@ -102,30 +112,60 @@ class Engine(Writes):
             ids=parts.ids,
             on_failure=self._fail,
         )
-        self._settler.tell(_Ears(self._feeder, self._attempts, queues, self._pace, clock=parts.clock))
+        ears = _Ears(self._feeder, self._attempts, queues, self._pace, unsure=self._follower.unsure, clock=parts.clock)
+        self._settler.tell(ears)
         self._announcing: set[asyncio.Task[None]] = set()
         self._phase = "starting"
+
+    def _make_membership(self, settings: Settings, parts: EngineParts) -> Membership:
+        row = ServerRow(
+            id=parts.server,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=self._version,
+            started_at=parts.clock.now(),
+            home=parts.home or parts.server,
+        )
+        tools = MembershipTools(
+            parts.store.registry,
+            parts.workers,
+            self._attempts,
+            parts.clock,
+            parts.ids,
+            settings.stop_times,
+            self._is_shared,
+        )
+        duties = MembershipDuties(self._let_claim, self._queues.forget_running, self._fail)
+        return Membership(row, tools, duties)
+
+    def _make_follower(self, settings: Settings, parts: EngineParts) -> Follower:
+        tools = FollowerTools(
+            store=parts.store,
+            bus=self._bus,
+            attempts=self._attempts,
+            catalog=self._catalog,
+            queues=self._queues,
+            reaper=self._reaper,
+            feeder=self._feeder,
+            server=lambda: self._membership.server,
+            access=parts.on_news,
+            clock=parts.clock,
+            ids=parts.ids,
+        )
+        has_wakes = settings.postgres.notify and not settings.postgres.pooler
+        return Follower(tools, has_wakes=has_wakes, on_failure=self._fail)
 
     # life ────────────────────────────────────────────────────────
 
     async def start(self) -> None:
-        """Take the store over: see the earlier server's workers gone, take its tasks back, begin to claim.
+        """Join the store: see the workers of this home's earlier server gone, take its tasks back, begin to claim.
 
         Raises:
             WorkerError: a worker of the earlier server does not go away.
             StoreError: the store cannot be used.
         """
         registry = self._store.registry
-        await registry.enroll(
-            ServerRow(
-                id=self._server,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                version=self._version,
-                started_at=self._clock.now(),
-            ),
-            ttl_s=LEASE_TTL_S,
-        )
+        await self._membership.begin()
         self._catalog.load(await registry.kinds())
         left = await registry.workers()
         await self._workers.start(on_room=self._feeder.on_room, on_kinds=self._announce)
@@ -133,19 +173,22 @@ class Engine(Writes):
         for worker in left:
             await registry.forget_worker(worker)
         self._settler.start()
-        self._keeper.start()
         await self._queues.declare(self._queue_defaults)
         recovered = await self._reaper.recover()
         if left or recovered:
             _log.info(words.RECOVERED, tasks=recovered, workers=len(left))
+        if self._is_shared:
+            await self._follower.start()
+            self._patrol.start()
         self._phase = "running"
-        self._feeder.open()
-        self._janitor.start()
+        self._let_claim(True)
+        self._janitor.start(orphans_every_s=_ORPHANS_EVERY_S if self._is_shared else math.inf)
 
     async def drain(self) -> None:
         """Claim nothing more, let attempts end, take those that do not down the ladder, and see them all settled."""
         self._phase = "stopping"
         await self._janitor.stop()
+        await self._patrol.stop()
         self._feeder.close()
         await self._settler.turned()
         self._attempts.stop_all(StopReason.DRAIN)
@@ -160,6 +203,8 @@ class Engine(Writes):
         self._phase = "stopping"
         self._bus.close()
         await self._janitor.stop()
+        await self._patrol.stop()
+        await self._follower.stop()
         self._settler.close()
         self._feeder.close()
         await self._settler.turned()
@@ -170,7 +215,13 @@ class Engine(Writes):
             await asyncio.wait(self._announcing)
         await self._remains.wait()
         await self._settler.stop()
-        await self._keeper.stop()
+        await self._membership.leave()
+
+    def _let_claim(self, may: bool) -> None:
+        if may and self._phase == "running" and self._membership.problem is None:
+            self._feeder.open()
+        elif not may:
+            self._feeder.close()
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
@@ -187,7 +238,8 @@ class Engine(Writes):
         while self._phase != "stopping":
             try:
                 await self._store.registry.keep_kinds(kinds)
-            except (StoreFull, StoreUnavailable):
+                await self._membership.serve(self._catalog.ours())
+            except (StoreFull, StoreUnavailable, StoreUncertain):
                 await asyncio.sleep(_KEEP_AGAIN_S)  # nothing is amiss meanwhile: the kinds are known in here
                 continue
             except StoreError as error:
@@ -199,6 +251,8 @@ class Engine(Writes):
         problems = list(self._workers.problems())
         if self._phase != "running":
             problems.insert(0, f"the server is {self._phase}")
+        if self._membership.problem is not None:
+            problems.insert(0, self._membership.problem)
         if self._settler.trouble is not None:
             problems.insert(0, self._settler.trouble)
         if self.failed.done():
@@ -220,8 +274,18 @@ class Engine(Writes):
 class _Ears(Ears):
     """Passes what a turn brings to those it concerns."""
 
-    def __init__(self, feeder: Feeder, attempts: Attempts, queues: QueueBoard, pace: Pace, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        feeder: Feeder,
+        attempts: Attempts,
+        queues: QueueBoard,
+        pace: Pace,
+        *,
+        unsure: Callable[[], None],
+        clock: Clock,
+    ) -> None:
         self.wanted = feeder.wanted
+        self.unsure = unsure
         self._feeder = feeder
         self._attempts = attempts
         self._queues = queues

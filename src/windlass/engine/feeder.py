@@ -50,6 +50,11 @@ class Feeder:
         if self._open:
             self._settler.kick()
 
+    def on_work(self) -> None:
+        """Take in that another server has told of work: look, if a slot is free for it."""
+        if self._open and self._workers.slots():
+            self._settler.kick()
+
     def wanted(self) -> Wanted:
         """Say what the next turn may claim."""
         if not self._open:

@@ -22,7 +22,7 @@ from windlass.engine.orphans import remove_orphans
 from windlass.engine.remains import Remains
 from windlass.engine.service import OnFailure, Service
 from windlass.engine.settler import Settler
-from windlass.errors import SaturatedError, StoreFull, StoreUnavailable
+from windlass.errors import SaturatedError, StoreFull, StoreUnavailable, StoreUncertain
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 
@@ -49,6 +49,7 @@ class Janitor:
         ids: Ids,
         on_failure: OnFailure,
     ) -> None:
+        self._orphans_every_s = math.inf
         self._tasks = tasks
         self._settler = settler
         self._keep = keep
@@ -58,8 +59,9 @@ class Janitor:
         self._rows = _FIRST_ROWS
         self._service = Service("janitor", self._run, on_failure)
 
-    def start(self) -> None:
-        """Begin, with a round at once."""
+    def start(self, *, orphans_every_s: float = math.inf) -> None:
+        """Begin, with a round at once. Directories that no task knows are looked for then, and so often."""
+        self._orphans_every_s = orphans_every_s
         self._service.start()
 
     async def stop(self) -> None:
@@ -67,14 +69,14 @@ class Janitor:
         await self._service.stop()
 
     async def _run(self) -> None:
-        is_first = True
+        orphans_at = self._clock.monotonic()
         while True:
             try:
-                if is_first:
+                if self._clock.monotonic() >= orphans_at:
                     await remove_orphans(self._tasks, Path(self._remains.files), now=self._clock.now())
-                    is_first = False
+                    orphans_at = self._clock.monotonic() + self._orphans_every_s
                 await self.tidy()
-            except (SaturatedError, StoreFull, StoreUnavailable, OSError) as error:
+            except (SaturatedError, StoreFull, StoreUnavailable, StoreUncertain, OSError) as error:
                 _log.warning(words.TIDYING_DELAYED, error=str(error))
             await asyncio.sleep(TIDY_EVERY_S * (0.5 + self._ids.roll()))
 
@@ -82,7 +84,7 @@ class Janitor:
         """Remove all that has outlived its time.
 
         Raises:
-            SaturatedError, StoreFull, StoreUnavailable: not now; what was removed until then stays so.
+            SaturatedError, StoreFull, StoreUnavailable, StoreUncertain: not now; what was removed until then stays so.
         """
         now = self._clock.now()
         tasks = size_bytes = 0

@@ -44,11 +44,24 @@ class QueueBoard:
         self._starts: Ring[str] = Ring(clock.monotonic())
         self._running: dict[int, str] = {}
         self._counts: Counter[str] = Counter()
+        self._elsewhere: Counter[str] = Counter()
+        """How many ran on other servers at the last look."""
 
     async def declare(self, defaults: Sequence[QueueDefaults]) -> None:
         """Keep what the settings say of queues, and read what is set of them besides."""
         await self._settler.write(DeclareQueues(tuple(defaults)))
         self._known = {row.queue.name: row.queue for row in await self._tasks.queues()}
+
+    async def refresh(self) -> None:
+        """Read again what is set of the queues, and how many of their tasks run on other servers of the store."""
+        rows = await self._tasks.queues()
+        self._known = {row.queue.name: row.queue for row in rows}
+        self._elsewhere = Counter({row.queue.name: row.running for row in rows}) - self._counts
+
+    def forget_running(self) -> None:
+        """Count none of this server's tasks as running: its lease has ended, and what became of them others know."""
+        self._running.clear()
+        self._counts.clear()
 
     def take(self, turn: Turn) -> None:
         """Take in what a turn has started and ended."""
@@ -65,7 +78,7 @@ class QueueBoard:
 
     def find(self, name: str) -> tuple[Queue, int]:
         """Give what is set of a queue, and how many of its tasks run."""
-        return self._known.get(name) or Queue(name=name), self._counts[name]
+        return self._known.get(name) or Queue(name=name), self._counts[name] + self._elsewhere[name]
 
     async def statuses(self) -> Sequence[QueueStatus]:
         """Describe all queues, by name."""

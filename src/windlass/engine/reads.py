@@ -104,7 +104,7 @@ class Reads:
     async def _wait(self, task: Task, is_enough: Callable[[Task], bool], timeout_s: float) -> Task:
         if is_enough(task):
             return task
-        with self._bus.listen(task.number) as changed:
+        with self._bus.listen(task.number, version=task.version) as changed:
             try:
                 async with asyncio.timeout(timeout_s):
                     while not is_enough(task := await self.get(task.number)) and not self._bus.is_closed:

@@ -20,12 +20,13 @@ from windlass.contracts.clock import Clock, Ids
 from windlass.contracts.link import Gone, Seat, Word, Workers
 from windlass.contracts.tasks import Applied, Claimed, Refusal, Refused, WriteResult
 from windlass.core.decide import decide
+from windlass.core.ids import Token
 from windlass.core.outcome import Outcome
 from windlass.core.stop import Ladder, Stage, StopReason, StopTimes, advance, due_at, ladder_for, merge
 from windlass.core.task import Task
 from windlass.engine.endings import SERVER_STOPS, conclude, conclude_gone, not_begun
 from windlass.engine.settler import Settler
-from windlass.errors import SaturatedError, StoreError, StoreFull, StoreUnavailable, WorkerError
+from windlass.errors import SaturatedError, StoreError, StoreFull, StoreUnavailable, StoreUncertain, WorkerError
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import get_logger
 from windlass.wire.frames import Accepted, Assign, Ended, KeepFile, Report, Save
@@ -95,6 +96,7 @@ class Runner:
         assert claimed.task.token is not None
         self.task = claimed.task
         self.phase = Phase.ASSIGNED
+        self.is_cancelling = False
         self._token = claimed.task.token
         self._claimed = claimed
         self._tools = tools
@@ -115,6 +117,11 @@ class Runner:
         self._ran_s = 0.0
 
     @property
+    def token(self) -> Token:
+        """The attempt's name."""
+        return self._token
+
+    @property
     def due_at(self) -> float | None:
         """When `wake` has something to do, on the monotonic clock."""
         step_at = None if self._ladder is None or self.phase is Phase.ENDED else due_at(self._ladder)
@@ -132,11 +139,17 @@ class Runner:
             self._end(not_begun(error))
 
     @_watched
-    def stop(self, reason: StopReason, *, grace_s: float | None = None) -> None:
-        """Begin to stop the attempt, or hurry a stop under way."""
+    def give_back(self, why: str) -> None:
+        """End the attempt instead of beginning it."""
+        self._end(not_begun(WorkerError(why)))
+
+    @_watched
+    def stop(self, reason: StopReason, *, grace_s: float | None = None, since: float | None = None) -> None:
+        """Begin to stop the attempt, or hurry a stop under way. `since`: when its ladder begins, if not now."""
         grace = self.task.grace_s if grace_s is None else grace_s
-        now = self._tools.clock.monotonic()
+        now = self._tools.clock.monotonic() if since is None else since
         ladder = ladder_for(reason, now=now, grace_s=grace, times=self._tools.times)
+        self.is_cancelling = self.is_cancelling or reason is StopReason.CANCEL
         if reason in SERVER_STOPS:  # whatever the attempt is being stopped for already
             self._give_up_at = min(self._give_up_at, ladder.kill_at)
         self._climb(ladder)
@@ -282,7 +295,8 @@ class Runner:
     @_watched
     def _written(self, then: Then, again: Callable[[], None], result: WriteResult | StoreError) -> None:
         match result:
-            case StoreFull() | StoreUnavailable():
+            case StoreFull() | StoreUnavailable() | StoreUncertain():
+                # One that was done after all changes nothing the second time: its token guards it.
                 self._delay(then, again, result.detail)
             case StoreError():
                 raise result

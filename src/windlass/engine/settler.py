@@ -33,11 +33,12 @@ from windlass.contracts.tasks import (
     Write,
     WriteResult,
 )
+from windlass.core.ids import Token
 from windlass.core.task import Event, Task
 from windlass.engine.bus import Bus
 from windlass.engine.line import Entry, Line, Told
 from windlass.engine.service import OnFailure, Service
-from windlass.errors import NotReadyError, SaturatedError, StoreError, StoreFull, StoreUnavailable
+from windlass.errors import NotReadyError, SaturatedError, StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from windlass.telemetry import vocabulary as words
 from windlass.telemetry.log import Fields, get_logger, tell_each
 
@@ -61,6 +62,9 @@ class Ears:
 
     def cancelling(self, task: Task, grace_s: float | None) -> None:
         """Take in that a cancel request of `task` is durable, whether or not its caller still waits."""
+
+    def unsure(self) -> None:
+        """Take in that a turn may have claimed what nobody has been told of."""
 
 
 class Settler:
@@ -87,6 +91,8 @@ class Settler:
         """What keeps the store from being written as it should; None when nothing does."""
         self._service = Service("settler", self._run, on_failure)
         self.stale_writes = 0
+        self._unsure: set[Token] = set()
+        """Attempts whose settlement was in the last turn of which nobody knows whether it happened."""
 
     def tell(self, ears: Ears) -> None:
         """Ask and tell `ears` around every turn from now on."""
@@ -216,6 +222,8 @@ class Settler:
         self.trouble = None if turn.has_room else NO_ROOM
 
     def _count_stale(self, write: Write, result: Refused) -> None:
+        if isinstance(write, Settle) and write.token in self._unsure:
+            return  # it has been done by that turn
         if result.why is Refusal.STALE and isinstance(write, Settle | Report | Save | KeepFile):
             self.stale_writes += 1
             _log.warning(words.STALE_WRITE, write=type(write).__name__, number=write.number, token=write.token)
@@ -223,7 +231,10 @@ class Settler:
     def _fail(self, error: StoreError) -> None:
         self.trouble = f"the last write failed: {error.detail}"
         batch, self._batch = self._batch, []
-        if not isinstance(error, StoreFull | StoreUnavailable):
+        if isinstance(error, StoreUncertain):
+            self._unsure = {entry.write.token for entry in batch if isinstance(entry.write, Settle)}
+            self._ears.unsure()
+        elif not isinstance(error, StoreFull | StoreUnavailable):
             # After an I/O error nothing this handle says can be trusted: acknowledge nothing more.
             self._failure = error
             self._on_failure(error)

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from windlass.app.app import App
 from windlass.core.kind import BUILTIN_APP
 from windlass.handlers.download.handler import download
+from windlass.handlers.http_call.handler import http
 from windlass.handlers.simulate import simulate
 
 app = App(name=BUILTIN_APP, version=version("windlass"))
 app.task(timeout=None, isolation="shared")(download)
+app.task(timeout="15m", isolation="shared")(http)
 app.task(timeout="15m", isolation="shared")(simulate)

@@ -53,7 +53,7 @@ class WorkerProcess(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._gathered: list[bytes] = []
         self._stream_ended = asyncio.Event()
-        self._ending: str | None = None
+        self._may_be_signalled = False
         self.gone = asyncio.Event()
         self.pid = 0
 
@@ -81,12 +81,14 @@ class WorkerProcess(asyncio.Protocol):
         finally:
             theirs.close()
         self.pid = process.pid
+        self._may_be_signalled = True
         try:
             self._watcher(process).start()
         except RuntimeError as error:
             process.kill()
             process.wait()
             self.pid = 0
+            self._may_be_signalled = False
             ours.close()
             raise WorkerError(f"a worker process cannot be watched: {error}", code="worker_spawn") from None
         ours.setblocking(False)
@@ -108,8 +110,8 @@ class WorkerProcess(asyncio.Protocol):
             self._transport.write(b"".join(gathered))
 
     def signal_group(self, signum: signal.Signals) -> None:
-        """Signal the process and all it has started; nothing when they are gone."""
-        if self._ending is None and self.pid:
+        """Signal the process and all it has started; nothing when they are gone. From any thread."""
+        if self._may_be_signalled:
             kill_group(self.pid, signum)
 
     # asyncio.Protocol ────────────────────────────────────────────
@@ -143,6 +145,7 @@ class WorkerProcess(asyncio.Protocol):
         # RACE: the dead process is not reaped before its group has been killed: until then no other can get its name.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         kill_group(process.pid)
+        self._may_be_signalled = False  # RACE: from the next line on its name may be another's
         code = process.wait()
         while not self._is_group_gone(process.pid):
             _log.error(words.WORKER_STUCK, pid=process.pid)
@@ -161,7 +164,6 @@ class WorkerProcess(asyncio.Protocol):
         return True
 
     async def _finish(self, ending: str) -> None:
-        self._ending = ending
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._stream_ended.wait()

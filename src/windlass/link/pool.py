@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -120,6 +121,12 @@ class AppPool:
                 member.discard()
         await asyncio.gather(*(_see_off(member) for member in members if member.pid))
         await asyncio.gather(*self._jobs, return_exceptions=True)
+
+    def kill_all(self) -> None:
+        """SIGKILL all workers; what their attempts were doing does not count against them. From any thread."""
+        for member in list(self._members):
+            member.is_discarded = True
+            member.process.signal_group(signal.SIGKILL)
 
     def look_after(self, *, was_frozen: bool) -> None:
         """Part with workers that say no hello, do not begin, stand still or do not leave; called about once a second.

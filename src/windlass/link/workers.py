@@ -34,7 +34,9 @@ class LocalWorkers:
         self._guardian: Guardian | None = None
 
     async def start(self, *, on_room: Callable[[], None], on_kinds: Callable[[str, Sequence[Kind]], None]) -> None:
-        """Spawn the first worker of each app."""
+        """Spawn the first worker of each app, unless this server is to have none."""
+        if not self._settings.with_workers:
+            return
         limits = self._settings.workers
         told = msgspec.to_builtins(self._settings.for_workers)
         self._guardian = Guardian()
@@ -71,13 +73,18 @@ class LocalWorkers:
 
     def problems(self) -> Sequence[str]:
         """Say why not every app has said hello."""
-        if not self._pools:
+        if not self._pools and self._settings.with_workers:
             return ["no worker has been started yet"]
         return [pool.problem for pool in self._pools.values() if pool.problem is not None]
 
     async def clear(self, workers: Sequence[WorkerRow]) -> None:
         """End worker processes of an earlier server and see them gone."""
         await asyncio.to_thread(census.clear, workers)
+
+    def kill_all(self) -> None:
+        """SIGKILL the process groups of all workers."""
+        for pool in list(self._pools.values()):
+            pool.kill_all()
 
     async def stop(self) -> None:
         """End all workers and see them gone."""

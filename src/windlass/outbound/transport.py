@@ -1,4 +1,4 @@
-"""The only outbound sockets: one GET at a time over libcurl, every connection judged by the guard.
+"""The only outbound sockets: one request at a time over libcurl, every connection judged by the guard.
 
 Follows redirects itself, keeps no cookies and no credentials, knows no proxy, and retries nothing.
 """
@@ -6,6 +6,7 @@ Follows redirects itself, keeps no cookies and no credentials, knows no proxy, a
 from __future__ import annotations
 
 import errno
+import math
 import queue
 import socket
 import ssl
@@ -26,6 +27,7 @@ from windlass.outbound.failure import FailureClass, TransferFailed, TransferStop
 from windlass.outbound.guard import DestinationBlocked, Guard, Resolver, Url, check_url, redirect_url
 from windlass.outbound.head import Head, HeadReader
 from windlass.outbound.networks import Address
+from windlass.outbound.request import Request, redirected
 
 BUFFER_BYTES = 512 * KIB
 """Bytes of a body gathered for one write: libcurl hands them over by 16 KiB, whatever its own buffer holds."""
@@ -37,34 +39,31 @@ PINNED_ADDRESSES = 8
 """LIMIT: more answers of a name are judged, but not tried."""
 USER_AGENT = "windlass"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""Methods that announce the length of a body even when there is none, as servers demand."""
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 ShouldStop = Callable[[], bool]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one transfer may take. Durations in seconds."""
+    """What one transfer may take. Durations in seconds; `total_s` bounds all of it, redirects included."""
 
     connect_s: float = 10.0
     headers_s: float = 30.0
     low_speed_bytes_per_s: int = 1024
     low_speed_s: float = 30.0
     redirects: int = 5
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One GET. `headers` are the caller's and stay with the first origin; `conditions` (Range, If-Range) are ours."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...] = ()
-    conditions: tuple[tuple[str, str], ...] = ()
+    total_s: float = math.inf
 
 
 class Receiver(Protocol):
     """Who takes the answer. Both methods are called in the thread of `fetch` and may raise to end the transfer."""
 
     def begin(self, head: Head, url: Url) -> bool:
-        """Take the head of a 200 or 206, or of a 416 to a range; say whether the body is wanted."""
+        """Take the head of a 200 or 206, or of a 416 to a range, or of any answer to a request that takes all; say
+        whether the body is wanted.
+        """
         ...
 
     def write(self, chunk: memoryview) -> None:
@@ -89,7 +88,8 @@ class Transport:
         self._resolver = resolver
 
     def fetch(self, request: Request, receiver: Receiver, should_stop: ShouldStop) -> None:
-        """Make the request, follow its redirects, and hand the answer to `receiver`.
+        """Make the request, follow its redirects, and hand the answer to `receiver`; when none are to be followed, a
+        request that takes all takes a redirect too.
 
         Raises:
             InputError: the url, or one it redirects to, is none that may be requested.
@@ -98,22 +98,22 @@ class Transport:
             TransferStopped: `should_stop` said so; noticed within a second.
         """
         first = url = check_url(request.url)
-        headers = request.headers
+        end_at = time.monotonic() + self._limits.total_s
         for _ in range(self._limits.redirects + 1):
             exchange = _Exchange(self._guard, self._limits, receiver, should_stop, url)
-            location = exchange.run(self._addresses(url, should_stop), headers + request.conditions)
-            if location is None:
+            answer = exchange.run(self._addresses(url, should_stop, end_at), request, end_at)
+            if answer is None:
                 return
-            url = redirect_url(url, location)
-            if url.origin != first.origin:
-                headers = ()  # for good: a later hop that leads back gets none either
+            origin, url = url, redirect_url(url, answer.location)
+            # What is dropped is dropped for good: a later hop that leads back gets none of it either.
+            request = redirected(request, answer.status, origin, leaves=url.origin != first.origin)
         raise TransferFailed(
             f"{first.host} redirects more than {self._limits.redirects} times",
             code="too_many_redirects",
             kind=FailureClass.PERMANENT,
         )
 
-    def _addresses(self, url: Url, should_stop: ShouldStop) -> list[str]:
+    def _addresses(self, url: Url, should_stop: ShouldStop, end_at: float) -> list[str]:
         """Resolve and judge, in a thread of its own: getaddrinfo knows neither a timeout nor a stop."""
         answers: queue.SimpleQueue[list[str] | WindlassError | OSError] = queue.SimpleQueue()
 
@@ -126,7 +126,7 @@ class Transport:
                 answers.put([])
 
         threading.Thread(target=resolve, name="windlass-resolve", daemon=True).start()
-        give_up_at = time.monotonic() + RESOLVE_S
+        give_up_at = min(time.monotonic() + RESOLVE_S, end_at)
         while time.monotonic() < give_up_at:
             if should_stop():
                 raise TransferStopped("stopped while a name was being resolved")
@@ -143,9 +143,15 @@ class Transport:
                     f"no such host: {url.host}", code="no_such_host", kind=FailureClass.UNREACHABLE
                 ) from None
             return answer
+        if time.monotonic() >= end_at:
+            raise _too_slow(f"{url.host} could not be looked up within {self._limits.total_s:g} s")
         raise TransferFailed(
             f"the name {url.host} could not be resolved", code="no_such_host", kind=FailureClass.UNREACHABLE
         )
+
+
+def _too_slow(detail: str) -> TransferFailed:
+    return TransferFailed(detail, code="too_slow", kind=FailureClass.TRANSIENT)
 
 
 _P = ParamSpec("_P")
@@ -179,21 +185,24 @@ class _Exchange:
         self._url = url
         self._reader = HeadReader(url.host)
         self._head: Head | None = None
-        self._location: str | None = None
+        self._redirect: Head | None = None
         self._enough = False
-        self._ranged = False
+        self._ranged = self._takes_all = False
+        self._end_at = math.inf
         self._pinned: frozenset[Address] = frozenset()
         self._started_at = self._flushed_at = time.monotonic()
         self._buffer = bytearray(BUFFER_BYTES)
         self._filled = 0
         self._sockets: list[socket.socket] = []
 
-    def run(self, addresses: list[str], headers: tuple[tuple[str, str], ...]) -> str | None:
-        """Do it; give the Location when the answer is a redirect."""
+    def run(self, addresses: list[str], request: Request, end_at: float) -> Head | None:
+        """Do it; give the head of the answer when it is a redirect to be followed."""
         tried = addresses[:PINNED_ADDRESSES]
         self._pinned = frozenset(map(ip_address, tried))
-        self._ranged = any(name.lower() == "range" for name, _ in headers)
-        curl = self._prepare(tried, headers)
+        self._ranged = any(name.lower() == "range" for name, _ in request.headers + request.conditions)
+        self._takes_all = request.takes_all
+        self._end_at = end_at
+        curl = self._prepare(tried, request)
         failure: BaseException | None = None
         try:
             curl.perform()
@@ -208,15 +217,12 @@ class _Exchange:
             self._flush()  # also what came before a failure: the next try goes on behind it
         if failure is not None:
             raise failure
-        return self._location
+        return self._redirect
 
-    def _prepare(self, addresses: list[str], headers: tuple[tuple[str, str], ...]) -> Any:
+    def _prepare(self, addresses: list[str], request: Request) -> Any:
         url, limits = self._url, self._limits
         pins = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
         trust = ssl.get_default_verify_paths()
-        sent = [*headers, ("Accept", "*/*"), ("Accept-Encoding", "identity"), ("Want-Repr-Digest", "sha-256=10")]
-        names: set[str] = set()
-        lines = [f"{name}: {value}" for name, value in sent if not (name.lower() in names or names.add(name.lower()))]
         options: dict[int, Any] = {
             pycurl.URL: url.text,
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
@@ -229,7 +235,7 @@ class _Exchange:
             pycurl.SSL_VERIFYHOST: 2,
             pycurl.NOSIGNAL: 1,
             pycurl.USERAGENT: USER_AGENT,
-            pycurl.HTTPHEADER: lines,
+            pycurl.HTTPHEADER: _lines(request),
             pycurl.BUFFERSIZE: BUFFER_BYTES,
             pycurl.TCP_KEEPALIVE: 1,
             pycurl.CONNECTTIMEOUT_MS: max(1, int(limits.connect_s * 1000)),
@@ -240,7 +246,10 @@ class _Exchange:
             pycurl.NOPROGRESS: 0,
             pycurl.XFERINFOFUNCTION: self._watch,
             pycurl.RESOLVE: [f"{url.host}:{url.port}:{pins}"],
+            **_method_options(request),
         }
+        if self._end_at < math.inf:
+            options[pycurl.TIMEOUT_MS] = max(1, math.ceil((self._end_at - time.monotonic()) * 1000))
         curl: Any = pycurl.Curl()
         for option, value in options.items():
             curl.setopt(option, value)
@@ -270,11 +279,12 @@ class _Exchange:
         if head is None:
             return None
         self._head = head
-        if head.status in REDIRECTS:
-            self._location = head.location
+        if head.status in REDIRECTS and (self._limits.redirects or not self._takes_all):
+            self._redirect = head
             self._enough = True
-        elif head.status in (200, 206) or (head.status == 416 and self._ranged):
-            self._check_encoding(head)
+        elif self._takes_all or head.status in (200, 206) or (head.status == 416 and self._ranged):
+            if not self._takes_all:
+                self._check_encoding(head)
             self._enough = not self._receiver.begin(head, self._url)
         else:
             raise self._refuse_status(head)
@@ -305,7 +315,7 @@ class _Exchange:
             self._flush()
         waited_s = now - self._started_at
         if self._head is None and waited_s > self._limits.connect_s + self._limits.headers_s:
-            raise self._too_slow(f"{self._url.host} did not answer within {waited_s:.0f} s")
+            raise _too_slow(f"{self._url.host} did not answer within {waited_s:.0f} s")
 
     def _check_encoding(self, head: Head) -> None:
         encoding = head.get("content-encoding")
@@ -325,9 +335,6 @@ class _Exchange:
             retry_after_s=head.retry_after_s(datetime.now(UTC)) if retryable else None,
         )
 
-    def _too_slow(self, detail: str) -> TransferFailed:
-        return TransferFailed(detail, code="too_slow", kind=FailureClass.TRANSIENT)
-
     def _explain(self, curl: Any, number: int) -> TransferFailed:
         host, limits = self._url.host, self._limits
         if number == pycurl.E_COULDNT_CONNECT:
@@ -335,15 +342,37 @@ class _Exchange:
             detail = f"{host} refused the connection" if refused else f"{host} cannot be reached"
             return TransferFailed(detail, code="not_connected", kind=FailureClass.UNREACHABLE)
         if number == pycurl.E_OPERATION_TIMEDOUT:
+            if time.monotonic() >= self._end_at:
+                return _too_slow(f"{host} did not end its answer within {limits.total_s:g} s")
             if not curl.getinfo(pycurl.PRETRANSFER_TIME):
-                return self._too_slow(f"{host} could not be connected to within {limits.connect_s:g} s")
+                return _too_slow(f"{host} could not be connected to within {limits.connect_s:g} s")
             if self._head is None:
-                return self._too_slow(f"{host} did not answer within {limits.low_speed_s:g} s")
-            return self._too_slow(
+                return _too_slow(f"{host} did not answer within {limits.low_speed_s:g} s")
+            return _too_slow(
                 f"{host} sent less than {limits.low_speed_bytes_per_s:,} bytes/s for {limits.low_speed_s:g} s"
             )
         code, kind, what = _EXPLAINED.get(number, _LOST)
         return TransferFailed(f"{host} {what}", code=code, kind=kind)
+
+
+def _lines(request: Request) -> list[str]:
+    """Spell the fields; of two with one name the first is sent, so that the caller's go before ours."""
+    sent = [*request.headers, *request.conditions, ("Accept", "*/*"), ("Accept-Encoding", "identity")]
+    if not request.takes_all:
+        sent.append(("Want-Repr-Digest", "sha-256=10"))
+    names: set[str] = set()
+    lines = [f"{name}: {value}" for name, value in sent if not (name.lower() in names or names.add(name.lower()))]
+    # What libcurl would add to a body by itself: a wait for a 100, and a media type that nobody gave.
+    return [*lines, "Expect:", *(() if "content-type" in names else ("Content-Type:",))]
+
+
+def _method_options(request: Request) -> dict[int, Any]:
+    """Choose the method and the body as libcurl wants to be told them."""
+    if request.method == "HEAD":
+        return {pycurl.NOBODY: 1}
+    if request.body is None and request.method not in WITH_BODY:
+        return {pycurl.CUSTOMREQUEST: request.method}
+    return {pycurl.POSTFIELDS: request.body or b"", pycurl.CUSTOMREQUEST: request.method}
 
 
 _LOST = ("connection_lost", FailureClass.TRANSIENT, "broke the connection off")

@@ -84,6 +84,7 @@ STATUSES: Final[dict[str, tuple[int, str]]] = {
     "starting": (503, "The server is starting"),
     "stopping": (503, "The server is stopping"),
     "store_unavailable": (503, "The store cannot be reached"),
+    "store_uncertain": (503, "The store's answer was lost"),
     "storage_full": (507, "The store has no space left"),
 }
 """Status and title by code. A code that is not here has those of the code of its error's class."""

@@ -236,7 +236,7 @@ def _explain(error: BaseException) -> Errored | Snoozed:
             return Errored(_describe(error, code=error.code or "failed"), retryable=False)
         case Retry():
             after_s = None if error.after is None else float(error.after)
-            return Errored(_describe(error, code="retry"), retry_after_s=after_s)
+            return Errored(_describe(error, code=getattr(error, "code", None) or "retry"), retry_after_s=after_s)
         case asyncio.CancelledError():
             return Errored(Error(type="Stopped", message="the handler was told to stop, and did"))
         case _:

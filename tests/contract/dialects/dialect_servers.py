@@ -11,9 +11,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 from live import LiveServer, running
+from stores import fresh_store
 from transcript import Answer
 
-STORES = ("memory", "sqlite")
 _SIMULATED = ("workmate", "check_result", "tasktrack", "enqueue")
 
 ENDLESS = {
@@ -37,9 +37,12 @@ SETTINGS = {"endless": ENDLESS, "quick": QUICK, "failing": FAILING}
 
 
 @contextlib.contextmanager
-def serving(database: str, settings: str, directory: Path) -> Iterator[LiveServer]:
+def serving(store: str, settings: str, directory: Path) -> Iterator[LiveServer]:
     """Run a server on a new store."""
-    with running(directory, WINDLASS_DATABASE=database, WINDLASS_LOG_LEVEL="warning", **SETTINGS[settings]) as server:
+    with (
+        fresh_store(store) as database,
+        running(directory, database=database, WINDLASS_LOG_LEVEL="warning", **SETTINGS[settings]) as server,
+    ):
         yield server
 
 

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from dialect_servers import SETTINGS, STORES, ask_of, serving, shelf_in
+from dialect_servers import SETTINGS, ask_of, serving, shelf_in
 from live import LiveServer
+from stores import STORES
 from transcript import Answer, Mismatch, Step, compare, play, read_steps
 
 from windlass.config.dialects import NAMES

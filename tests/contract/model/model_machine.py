@@ -13,6 +13,7 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model_ids import token_of
+from model_postgres import OUTLIVED
 from model_reference import Reference
 from model_stores import FAULTS
 from model_trial import FAULT_STEP, Trial
@@ -147,11 +148,15 @@ def some(what: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 
 
 class StoresMachine(RuleBasedStateMachine):
-    """Drives a store in memory, one in a file, and the reference, with the same turns."""
+    """Drives a store in memory, one in a file, one in `database` if that names one, and the reference, with the same
+    turns.
+    """
+
+    database: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.trial = Trial()
+        self.trial = Trial(self.database)
         self.reference = self.trial.reference
         self.writes: list[Write] = []
         self.submits: list[Submit] = []
@@ -297,7 +302,7 @@ class StoresMachine(RuleBasedStateMachine):
     def step_the_clock(self, seconds: float) -> None:
         self.trial.now += timedelta(seconds=seconds)
 
-    @rule(statement=st.integers(1, FAULT_STEP), fault=st.sampled_from(sorted(FAULTS)))
+    @rule(statement=st.integers(1, FAULT_STEP), fault=st.sampled_from(sorted(FAULTS.keys() | OUTLIVED)))
     def fail_the_next_turn(self, statement: int, fault: str) -> None:
         self.trial.fault = (statement, fault)
 

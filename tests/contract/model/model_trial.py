@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from model_checks import check_claims, check_limits, check_log
 from model_ids import CountedIds
+from model_postgres import OUTLIVED, PostgresRig, ProcessKilled
 from model_reference import Reference
-from model_stores import FileRig, MemoryRig
+from model_stores import FAULTS, FileRig, MemoryRig
 from msgspec.structs import replace
 from store_cases import START
 
@@ -42,9 +43,12 @@ def rationed(writes: Sequence[Write], turn: Turn, like: Turn) -> Turn:
 
 
 class Trial:
-    """A store in memory and one in a file, held against the reference. `fault`: where and how the next turn fails."""
+    """A store in memory, one in a file and, where `database` names one, one on PostgreSQL, held against the reference.
 
-    def __init__(self) -> None:
+    `fault`: where and how the next turn fails.
+    """
+
+    def __init__(self, database: str | None = None) -> None:
         self.reference = Reference(CountedIds().token)
         self.now = START
         self.fault: tuple[int, str] | None = None
@@ -55,10 +59,15 @@ class Trial:
         self._home = TemporaryDirectory(dir=FAST_DISK if FAST_DISK.is_dir() else None)
         self._file = FileRig(Path(self._home.name))
         self._run(self._file.open())
+        self._postgres = None if database is None else PostgresRig(database)
+        if self._postgres is not None:
+            self._run(self._postgres.open())
 
     def close(self) -> None:
         try:
             self._run(self._file.close())
+            if self._postgres is not None:
+                self._run(self._postgres.close())
         finally:
             self._runner.close()
             self._home.cleanup()
@@ -69,15 +78,22 @@ class Trial:
         return [Submit(self._memory.bench.new(**values)) for values in new]
 
     def turn(self, writes: Sequence[Write], wanted: Wanted) -> None:
-        from_file = self._run(self._turn_in_file(writes, wanted))
+        fault, self.fault = self.fault, None
+        if self._postgres is not None and fault is not None and fault[1] not in OUTLIVED:
+            self._run(self._fail_in_postgres(self._postgres, writes, wanted, fault))
+        from_file = self._run(self._turn_in_file(writes, wanted, fault))
         kept = writes if from_file.has_room else [write for write in writes if not isinstance(write, FOR_LATER)]
         wanted = wanted if from_file.has_room else Wanted()
-        from_memory = rationed(writes, self._run(self._memory.store.tasks.turn(kept, wanted, now=self.now)), from_file)
-        due = rationed(writes, self.reference.turn(kept, wanted, now=self.now), from_file)
-        for name, turn, store in (
-            ("memory", from_memory, self._memory.store),
-            ("file", from_file, self._file.bench.store),
-        ):
+        from_memory = self._run(self._memory.store.tasks.turn(kept, wanted, now=self.now))
+        due = self.reference.turn(kept, wanted, now=self.now)
+        made = [("memory", from_memory, self._memory.store)]
+        if self._postgres is not None:
+            turn = self._run(self._turn_in_postgres(self._postgres, kept, wanted, fault))
+            made.append(("postgres", self._postgres.told(turn, due), self._postgres.bench.store))
+        made = [(name, rationed(writes, turn, from_file), store) for name, turn, store in made]
+        made.append(("file", from_file, self._file.bench.store))
+        due = rationed(writes, due, from_file)
+        for name, turn, store in made:
             check_claims(turn, wanted.slots)
             check_limits(turn, self._run(store.tasks.queues()))
             for part in Turn.__struct_fields__:
@@ -86,7 +102,9 @@ class Trial:
         self._is_checked = False
 
     def restart(self, *, is_killed: bool) -> None:
-        self._run(self._file.kill() if is_killed else self._file.restart())
+        for rig in (self._file, self._postgres):
+            if rig is not None:
+                self._run(rig.kill() if is_killed else rig.restart())
         self._begin_anew()
 
     def check(self) -> None:
@@ -94,6 +112,8 @@ class Trial:
         if not self._is_checked:
             self._check("memory", self._run(self._memory.dump()))
             self._check("file", self._run(self._file.dump()))
+            if self._postgres is not None:
+                self._check("postgres", self._run(self._postgres.dump()))
             self._is_checked = True
 
     def _check(self, name: str, dump: dict[str, Any]) -> None:
@@ -107,10 +127,9 @@ class Trial:
         self.reference.served = ""
         self._is_checked = False
 
-    async def _turn_in_file(self, writes: Sequence[Write], wanted: Wanted) -> Turn:
+    async def _turn_in_file(self, writes: Sequence[Write], wanted: Wanted, fault: tuple[int, str] | None) -> Turn:
         """Make the turn; where it is to fail, first see that nothing comes of it, at one statement after the other."""
-        fault, self.fault = self.fault, None
-        while fault is not None:
+        while fault is not None and fault[1] in FAULTS:
             made = await self._fail(writes, wanted, *fault)
             if made is not None:
                 return made
@@ -140,8 +159,42 @@ class Trial:
             with pytest.raises(StoreCorrupt):
                 await self._file.bench.store.tasks.turn(writes, wanted, now=self.now)
             await self._file.kill()
-            self._begin_anew()
+            await self._begin_anew_in_postgres()
         elif fault == "killed":
             await self._file.open_image()
-            self._begin_anew()
+            await self._begin_anew_in_postgres()
         return None
+
+    async def _begin_anew_in_postgres(self) -> None:
+        self._begin_anew()
+        if self._postgres is not None:
+            await self._postgres.restart()
+
+    async def _fail_in_postgres(
+        self, postgres: PostgresRig, writes: Sequence[Write], wanted: Wanted, fault: tuple[int, str]
+    ) -> None:
+        """See that nothing comes of a turn that fails at one of its statements, one after the other."""
+        statement, name = fault
+        while not postgres.was_commit:
+            postgres.fail_at(statement, name)
+            with pytest.raises((StoreError, ProcessKilled)):
+                await postgres.turn(writes, wanted, now=self.now)
+            assert postgres.has_failed
+            postgres.heal()
+            if name != "full":
+                await postgres.kill()
+                await self._file.restart()
+                self._begin_anew()
+            self._check("postgres", await postgres.dump())
+            statement += FAULT_STEP
+        postgres.was_commit = False
+
+    async def _turn_in_postgres(
+        self, postgres: PostgresRig, writes: Sequence[Write], wanted: Wanted, fault: tuple[int, str] | None
+    ) -> Turn:
+        """Make the turn, in spite of a fault that need not undo it."""
+        if fault is not None and fault[1] in OUTLIVED:
+            postgres.fail_at(*fault)
+        turn = await postgres.turn(writes, wanted, now=self.now)
+        postgres.heal()
+        return turn

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from model_machine import StoresMachine
+from postgres import database
 
 
-def hold_against_the_reference(examples: int, steps: int, number: int) -> None:
-    """Run the machine; pytest shows what is printed here when it fails."""
+def hold_against_the_reference(examples: int, steps: int, number: int, *, database: str | None = None) -> None:
+    """Run the machine, with PostgreSQL where `database` is given; pytest shows what is printed here when it fails."""
     print(f"to see this again: pytest --randomly-seed={number}")
     began = time.monotonic()
     run_state_machine_as_test(
-        seed(number)(StoresMachine),
+        seed(number)(type("StoresMachine", (StoresMachine,), {"database": database})),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -36,11 +37,18 @@ def number(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.mark.timeout(600)  # LIMIT: passing takes seconds; a failure is shrunk, for five minutes at most
-def test_all_stores_do_what_the_reference_does(number: int) -> None:
+def test_stores_without_a_server_do_what_the_reference_does(number: int) -> None:
     hold_against_the_reference(80, 50, number)
+
+
+@pytest.mark.timeout(600)
+def test_all_stores_do_what_the_reference_does(number: int) -> None:
+    with database("model") as url:
+        hold_against_the_reference(12, 30, number, database=url)
 
 
 @pytest.mark.prove
 @pytest.mark.timeout(7_200)
 def test_all_stores_do_what_the_reference_does_for_very_long(number: int) -> None:
-    hold_against_the_reference(2_000, 100, number)
+    with database("model") as url:
+        hold_against_the_reference(2_000, 100, number, database=url)

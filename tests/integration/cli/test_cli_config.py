@@ -134,3 +134,13 @@ def test_an_unknown_option_is_a_mistake_of_usage(run: Run) -> None:
     ended = run("config", "show", "--port", "1")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.endswith("Try: windlass config show --help\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--json",), ("--origin",)])
+def test_the_password_of_a_database_is_not_shown(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("WINDLASS_DATABASE", "postgresql://me:s3cret@db1,db2/work")
+    shown = run("config", "show", *words).out
+    assert "s3cret" not in shown
+    assert "postgresql://me:***@db1,db2/work" in shown

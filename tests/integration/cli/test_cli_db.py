@@ -151,7 +151,7 @@ def test_migrate_leaves_the_store_of_a_running_server_alone(run: Run, data: Path
     async def beside() -> Ended:
         store = await open_store("sqlite", data=data, ids=SystemIds())
         try:
-            return run("db", "migrate")
+            return await asyncio.to_thread(run, "db", "migrate")
         finally:
             await store.close()
 

@@ -28,12 +28,17 @@ class TurningTasks:
         self.real: MemoryTasks = self.store.tasks
         self.turns: list[Sequence[Write]] = []
         self.mishaps: list[Mishap | None] = []
+        self.held: Turn | None = None
+        """What the next turn gives, as a mishap has done it already."""
 
     async def turn(self, writes: Sequence[Write], wanted: Wanted, *, now: datetime) -> Turn:
         self.turns.append(writes)
         mishap = self.mishaps.pop(0) if self.mishaps else None
         if mishap is not None:
             await mishap(writes)
+        if (held := self.held) is not None:
+            self.held = None
+            return held
         return await self.real.turn(writes, wanted, now=now)
 
     def __getattr__(self, name: str) -> Any:

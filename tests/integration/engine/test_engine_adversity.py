@@ -43,6 +43,10 @@ class Between:
     def registry(self) -> Any:
         return self._store.registry
 
+    @property
+    def wakes(self) -> Any:
+        return self._store.wakes
+
     async def close(self) -> None:
         await self._store.close()
 

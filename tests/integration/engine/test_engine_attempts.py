@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from inner import Inner, engine_in
 from live import is_alive, until
+from stores import STORES, fresh_store
 
 from windlass.config.schema import Workers
 from windlass.core.state import Reason, State
@@ -22,14 +23,15 @@ pytestmark = pytest.mark.anyio
 Open = Callable[..., contextlib.AbstractAsyncContextManager[Inner]]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+@pytest.fixture(params=STORES)
+def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Give what starts an engine on each store."""
+    with fresh_store(request.param) as database:
 
-    def opened(**settings: Any) -> Any:
-        return engine_in(tmp_path, database=request.param, monkeypatch=monkeypatch, **settings)
+        def opened(**settings: Any) -> Any:
+            return engine_in(tmp_path, database=database, monkeypatch=monkeypatch, **settings)
 
-    return opened
+        yield opened
 
 
 async def test_a_task_runs_and_its_result_is_kept(start: Open):

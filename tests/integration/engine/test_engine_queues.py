@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inner import engine_in
+from stores import STORES, fresh_store
 
 from windlass.config.dialects import Dialects, EnqueueDialect
 from windlass.contracts.engine_api import QueueChange, Repeat, Submission
@@ -24,9 +25,12 @@ def limits_of(concurrency: int, capacity: int) -> Dialects:
     return Dialects(enabled=["enqueue"], enqueue=EnqueueDialect(concurrency=concurrency, capacity=capacity))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    return lambda **settings: engine_in(tmp_path, database=request.param, monkeypatch=monkeypatch, **settings)
+@pytest.fixture(params=STORES)
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Any]]:
+    with fresh_store(request.param) as database:
+        yield lambda **settings: engine_in(tmp_path, database=database, monkeypatch=monkeypatch, **settings)
 
 
 async def test_the_settings_limit_a_queue_from_the_start(engine: Callable[..., Any]) -> None:

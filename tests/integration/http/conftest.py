@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from http_front import Front
-from live_front import STORES, Live, live_on
+from live_front import Live, live_on
+from stores import STORES
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from live import LiveServer, running, until
+from stores import fresh_store
 
-STORES = ("memory", "sqlite")
 LATER = "1h"
 """A delay that no test outlasts: the task stays queued."""
 
@@ -93,7 +93,10 @@ class Live:
 
 
 @contextmanager
-def live_on(database: str, directory: Path) -> Iterator[Live]:
+def live_on(store: str, directory: Path) -> Iterator[Live]:
     """Run a server on a new store."""
-    with running(directory, WINDLASS_DATABASE=database, WINDLASS_LOG_LEVEL="warning") as server:
+    with (
+        fresh_store(store) as database,
+        running(directory, database=database, WINDLASS_LOG_LEVEL="warning") as server,
+    ):
         yield Live(server)

@@ -21,6 +21,7 @@ from windlass.core.kind import Kind
 from windlass.engine.clock import SystemIds
 from windlass.link.workers import LocalWorkers
 from windlass.store.memory import MemoryRegistry
+from windlass.store.tenure import Tenure
 from windlass.wire.codec import encode_json
 from windlass.wire.frames import Assign, Ended
 
@@ -40,7 +41,7 @@ class Diary(MemoryRegistry):
     """A registry that keeps what has been written into it, and when."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Tenure())
         self.recorded: list[tuple[float, WorkerRow]] = []
 
     async def record_worker(self, worker: WorkerRow) -> None:

@@ -49,6 +49,7 @@ def test_every_section_says_what_it_is_about():
     assert list(sections_of(Settings)) == [
         *("workers", "outbound", "downloads", "simulate", "retention", "dialects"),
         *(f"dialects.{name}" for name in dialects),
+        *("lease", "postgres"),
     ]
     for meaning in sections_of(Settings).values():
         assert meaning.endswith(".")

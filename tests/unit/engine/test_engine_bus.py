@@ -80,3 +80,36 @@ def test_a_close_wakes_everybody_for_good():
         assert late.is_set()
     assert entries(bus) == 0
     bus.close()
+
+
+def test_a_look_at_the_versions_wakes_those_alone_whose_task_has_changed():
+    bus = Bus()
+    with bus.listen(1, version=5) as same, bus.listen(2, version=5) as changed, bus.listen(3, version=5) as gone:
+        assert sorted(bus.waited()) == [1, 2, 3]
+        bus.compare([1, 2, 3], {1: 5, 2: 6})
+        assert (same.is_set(), changed.is_set(), gone.is_set()) == (False, True, True)
+        changed.clear()
+        gone.clear()
+        bus.compare([1, 2, 3], {1: 5, 2: 6})
+        assert not changed.is_set()
+        assert not gone.is_set()
+    assert not bus.waited()
+
+
+def test_a_listener_that_has_left_during_the_look_is_forgotten():
+    bus = Bus()
+    with bus.listen(1, version=5):
+        asked = bus.waited()
+    bus.compare(asked, {1: 6})
+    assert not bus.waited()
+    with bus.listen(1, version=6) as event:
+        bus.compare([1], {1: 6})
+        assert not event.is_set()
+
+
+def test_what_the_first_of_two_listeners_knew_counts_as_known():
+    bus = Bus()
+    with bus.listen(1, version=5) as first, bus.listen(1, version=6) as second:
+        bus.compare([1], {1: 6})
+        assert first.is_set()
+        assert second.is_set()

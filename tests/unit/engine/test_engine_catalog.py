@@ -312,3 +312,53 @@ def test_a_choice_is_explained_by_the_alternative_that_fits_and_echoes_nothing(
     with pytest.raises(InputError) as refused:
         catalog.check("get", {"files": [item]})
     assert refused.value.errors == (problem,)
+
+
+# ── other servers ──────────────────────────────────────────────────
+
+
+def test_a_kind_that_lives_elsewhere_is_known_and_live_until_it_does_no_more():
+    catalog = Catalog()
+    catalog.follow([kind_of(report)], elsewhere=["report"])
+    assert catalog.is_live("report")
+    assert catalog.find("report", all_have_said_hello=True).name == "report"
+    assert catalog.ours() == []
+    catalog.follow([kind_of(report)], elsewhere=[])
+    assert not catalog.is_live("report")
+    assert [each.is_live for each in catalog.statuses()] == [False]
+
+
+def test_what_lives_here_stays_live_whatever_the_store_lists():
+    catalog = Catalog()
+    catalog.announce("tasks:app", [kind_of(report)])
+    for kinds in ([], [kind_of(report)], [kind_of(report_by_name, name="report", version="2"), kind_of(report)]):
+        catalog.follow(kinds, elsewhere=[])
+        assert catalog.ours() == ["report"]
+        assert catalog.find("report", all_have_said_hello=True) == kind_of(report)
+        assert refusal(catalog, "report", {"customer": "one"})
+
+
+def test_a_payload_fits_when_the_version_here_or_the_newest_elsewhere_takes_it():
+    catalog = Catalog()
+    catalog.announce("tasks:app", [kind_of(report)])
+    newer = kind_of(report_by_name, name="report", version="2")
+    catalog.follow([newer, kind_of(report)], elsewhere=["report"])
+    catalog.check("report", {"customer": 1})
+    catalog.check("report", {"customer": "one"})
+    assert refusal(catalog, "report", {"customer": None})
+
+
+def test_a_newer_version_elsewhere_takes_the_place_of_the_one_before():
+    catalog = Catalog()
+    catalog.follow([kind_of(report)], elsewhere=["report"])
+    newer = kind_of(report_by_name, name="report", version="2")
+    catalog.follow([newer, kind_of(report)], elsewhere=["report"])
+    assert catalog.find("report", all_have_said_hello=True) == newer
+    assert refusal(catalog, "report", {"customer": 1})
+
+
+def test_a_kind_of_another_server_whose_schema_cannot_be_used_is_left_out():
+    catalog = Catalog()
+    odd = msgspec.structs.replace(kind_of(report), name="odd", schema=b'{"pattern":"("}')
+    catalog.follow([odd, kind_of(report)], elsewhere=["odd", "report"])
+    assert [each.kind.name for each in catalog.statuses()] == ["report"]

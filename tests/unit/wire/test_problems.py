@@ -24,6 +24,7 @@ from windlass.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    StoreUncertain,
     WindlassError,
 )
 from windlass.wire.codec import encode_view
@@ -45,6 +46,7 @@ from windlass.wire.problems import STATUSES, TYPE_BASE, problem_of, retry_after_
         (SaturatedError("x"), 503, "saturated", "saturated"),
         (NotReadyError("x"), 503, "starting", "starting"),
         (StoreUnavailable("x"), 503, "store_unavailable", "store_unavailable"),
+        (StoreUncertain("x"), 503, "store_uncertain", "store_uncertain"),
         (StoreFull("x"), 507, "storage_full", "storage_full"),
         (StoreCorrupt("x"), 500, "store_corrupt", "store_error"),
         (WindlassError("x"), 500, "error", "error"),
@@ -124,6 +126,7 @@ def test_no_more_of_the_input_is_echoed_than_64_characters(mark: str):
         (SaturatedError("x"), "no"),
         (StoreFull("x"), "no"),
         (StoreUnavailable("x"), "no"),
+        (StoreUncertain("x"), "unknown"),
         (StoreCorrupt("x"), "unknown"),
         (StoreError("x"), "unknown"),
         (RuntimeError("x"), "unknown"),
@@ -142,6 +145,7 @@ def test_a_failed_submit_says_whether_the_task_may_be_stored(error: Exception, s
         (NotReadyError("x", retry_after_s=2.1), 3),
         (StoreFull("x"), 5),
         (StoreUnavailable("x"), 5),
+        (StoreUncertain("x"), 5),
         (InputError("x"), None),
         (RuntimeError("x"), None),
     ],

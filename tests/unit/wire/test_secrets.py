@@ -34,3 +34,25 @@ def test_what_holds_no_secret_is_not_touched():
     assert mask_payload("download", plain) is plain
     theirs = b'{"headers":{"a":"b"},"mail":"me@h"}'
     assert mask_payload("build_report", theirs) is theirs
+
+
+def test_a_call_shows_neither_headers_nor_passwords_nor_tokens():
+    payload = {
+        "url": "https://u:hunter2@h/a?access_token=hunter2&page=2&apiKey=hunter2;X-Amz-Signature=hunter2#hunter",
+        "headers": {"Authorization": "Bearer hunter2"},
+        "json": {"a": "b@c"},
+    }
+    masked = mask_payload("http", json.dumps(payload).encode())
+    assert json.loads(masked) == {
+        "url": "https://***@h/a?access_token=***&page=2&apiKey=***;X-Amz-Signature=***#hunter",
+        "headers": {"Authorization": "***"},
+        "json": {"a": "b@c"},
+    }
+
+
+def test_a_call_that_holds_no_secret_is_not_touched():
+    plain = b'{"json":{"keyword":1},"url":"http://h/a?"}'
+    assert mask_payload("http", plain) is plain
+    assert json.loads(mask_payload("http", b'{"url":"http://h/?design=1&keyword=2"}')) == {
+        "url": "http://h/?design=1&keyword=2"
+    }

@@ -5,7 +5,7 @@ Takes no lock of ours and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,17 +66,20 @@ class SqliteSnapshot:
         self.events = SqliteEvents(view)
         self.registry = SqliteRegistry(view, Tenure())
         self._connection = connection
-        self.refresh()
+        self._see()
 
-    def refresh(self) -> None:
+    async def refresh(self) -> None:
         """See the file as it stands now."""
+        self._see()
+
+    def _see(self) -> None:
         with border():
             if self._connection.in_transaction:
                 self._connection.execute(sql.ROLLBACK)
             self._connection.execute(sql.BEGIN_READING)
             self._connection.execute(sql.SPAN).fetchall()  # the moment is that of the first read
 
-    def facts(self) -> StoreFacts:
+    async def facts(self) -> StoreFacts:
         """Say what the store is made of."""
         with border():
             (schema_version,) = self._connection.execute(sql.SCHEMA_VERSION).fetchall()[0]
@@ -91,7 +94,7 @@ class SqliteSnapshot:
             oldest_ended_at=None if ended_at is None else from_micros(ended_at),
         )
 
-    def faults(self) -> Iterator[str]:
+    async def faults(self) -> AsyncIterator[str]:
         """Have SQLite check its file, and say what it finds: damage, broken constraints, references to nothing."""
         with border():
             for (fault,) in self._connection.execute(sql.CHECK_FILE):
@@ -100,7 +103,7 @@ class SqliteSnapshot:
             for table, row, parent, _ in self._connection.execute(sql.CHECK_REFERENCES):
                 yield f"row {row} of {table} refers to a row of {parent} that is not there"
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
 

@@ -11,13 +11,13 @@ import apsw
 
 from windlass.contracts.clock import Ids
 from windlass.contracts.store import StoreStatus
+from windlass.store.lock import DirectoryLock
 from windlass.store.sqlite import statements as sql
 from windlass.store.sqlite.connections import check_library
 from windlass.store.sqlite.database import Database
 from windlass.store.sqlite.driver import Connection
 from windlass.store.sqlite.events import SqliteEvents
 from windlass.store.sqlite.keys import SqliteKeys
-from windlass.store.sqlite.lock import DirectoryLock
 from windlass.store.sqlite.place import file_bytes, log_of, refuse_network
 from windlass.store.sqlite.registry import SqliteRegistry
 from windlass.store.sqlite.tasks import SqliteTasks

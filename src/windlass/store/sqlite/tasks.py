@@ -66,6 +66,10 @@ class SqliteTasks:
         """Read what ran when the only server enrolled, until its first claim."""
         return [] if self._tenure.has_claimed else await self.running(after=after, limit=limit)
 
+    async def leased(self, *, after: int, limit: int) -> Sequence[Task]:
+        """Read the running tasks once the only server has claimed: nobody else's run then."""
+        return await self.running(after=after, limit=limit) if self._tenure.has_claimed else []
+
     async def cancelling(self) -> Sequence[Task]:
         """Read the running tasks that are to be cancelled."""
         return [task_of(row) for row in await self._database.read(partial(_all, sql.CANCELLING, ()))]

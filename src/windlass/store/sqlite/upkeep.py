@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 from windlass.errors import NotFoundError
+from windlass.store.lock import DirectoryLock
 from windlass.store.migrate import Migration
 from windlass.store.sqlite import schema
 from windlass.store.sqlite.connections import border, open_writer
-from windlass.store.sqlite.lock import DirectoryLock
 from windlass.store.sqlite.store import DATABASE_FILE
 
 

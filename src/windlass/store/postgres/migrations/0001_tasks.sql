@@ -170,10 +170,13 @@ CREATE TABLE windlass.files (
     PRIMARY KEY (number, idx)
 );
 
--- The history of all tasks, only ever appended to. xact: who reads the log in order stops at the first that is not
--- yet decided, since a seq given out earlier may be committed later.
+-- Who takes a number from it holds a lock on it until the transaction ends: so a reader of the log knows who may still
+-- append an event before those it sees.
+CREATE SEQUENCE windlass.seqs AS bigint;
+
+-- The history of all tasks, only ever appended to.
 CREATE TABLE windlass.events (
-    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    seq bigint PRIMARY KEY DEFAULT nextval('windlass.seqs'),
     number bigint NOT NULL,
     ordinal integer NOT NULL,
     at timestamptz NOT NULL,
@@ -182,8 +185,7 @@ CREATE TABLE windlass.events (
     attempt integer NOT NULL,
     reason text COLLATE "C",
     token uuid,
-    data text,
-    xact xid8 NOT NULL DEFAULT pg_current_xact_id()
+    data text
 );
 CREATE UNIQUE INDEX events_by_task ON windlass.events (number, ordinal);
 
