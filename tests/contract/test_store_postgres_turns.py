@@ -26,6 +26,7 @@ from windlass.contracts.tasks import (
     Submit,
     SubmitBatch,
 )
+from windlass.contracts.wakes import Wake
 from windlass.core.ids import ServerId
 from windlass.core.outcome import Snoozed
 from windlass.core.state import EventName, State
@@ -321,6 +322,40 @@ async def test_an_amendment_finds_a_task_that_ends_while_it_waits_for_it(opened:
     found = applied_task(await edited)
     assert (found.state, found.name) == (State.SUCCEEDED, "named")
     assert found == await first.task(task.number)
+
+
+async def test_a_file_whose_error_no_text_can_hold_is_kept_with_a_mark_in_its_place(opened: Open) -> None:
+    bench = await opened()
+    task = (await bench.run()).task
+    assert await bench.write(KeepFile(task.number, task.token or NOBODY, file(0, error="a\0b"))) == Applied()
+    assert [row.error for row in await bench.store.tasks.files(task.number)] == ["a\ufffdb"]
+
+
+# ── what others are told ───────────────────────────────────────────
+
+
+async def test_others_are_told_of_changed_tasks_and_of_work_that_is_left_for_them(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    wakes: asyncio.Queue[Wake] = asyncio.Queue()
+    await there.store.wakes.listen(wakes.put_nowait)
+    (started, left) = (await here.turn(*[Submit(here.new()) for _ in range(2)], slots={"shared": 1})).results
+    assert await wakes.get() == Wake(
+        numbers=[applied_task(started).number, applied_task(left).number], has_work=True, has_news=False
+    )
+    await here.claim()
+    assert await wakes.get() == Wake(numbers=[applied_task(left).number], has_work=False, has_news=False)
+
+
+async def test_others_are_told_of_room_that_an_end_leaves_in_a_queue_with_a_limit(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    task = (await here.run()).task
+    await here.write(SetQueue(name="default", at=START, concurrency=1))
+    wakes: asyncio.Queue[Wake] = asyncio.Queue()
+    await there.store.wakes.listen(wakes.put_nowait)
+    await here.turn(here.settle(task))
+    while not (wake := await wakes.get()).numbers:
+        continue  # of the limit itself, if that came late
+    assert wake == Wake(numbers=[task.number], has_work=True, has_news=wake.has_news)
 
 
 # ── a turn that is made again ──────────────────────────────────────

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,12 @@ from postgres import database
 TTL_S = 3.0
 SETTINGS = {"WINDLASS_LEASE__TTL_S": str(TTL_S), "WINDLASS_LEASE__MARGIN_S": "0.5"}
 
+LEAVES_A_FILE = """
+@app.task()
+def leaves_a_file(*, ctx: windlass.Context) -> None:
+    (ctx.directory / "report.csv").write_text("a,b")
+"""
+
 Start = Callable[..., LiveServer]
 
 
@@ -32,7 +40,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         def start(*, wait: bool = True, **settings: str) -> LiveServer:
             directory = tmp_path / f"server{len(servers)}"
             directory.mkdir()
-            (directory / "tasks.py").write_text(ZOO)
+            (directory / "tasks.py").write_text(ZOO + LEAVES_A_FILE)
             server = LiveServer(directory, "tasks:app", database=url, **SETTINGS, **settings)
             servers.append(server)
             ends.callback(_end, server)
@@ -134,6 +142,27 @@ def test_one_server_takes_and_the_other_runs(start: Start) -> None:
         socket.create_connection(("127.0.0.1", back.port), timeout=1)
     assert back.stop() == 0
     assert front.stop() == 0
+
+
+def test_a_server_with_neither_role_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "windlass", "serve", "--no-http", "--no-workers", "--data", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode != 0
+    assert "does nothing" in ended.stderr
+
+
+@pytest.mark.timeout(90)
+def test_a_file_lies_with_the_server_that_made_it_unless_all_share_one_directory(start: Start, tmp_path: Path) -> None:
+    shared = {"WINDLASS_FILES": str(tmp_path / "shared")}
+    first, second = start(**shared), start(WINDLASS_WITH_WORKERS="false", **shared)
+    third = start(WINDLASS_WITH_WORKERS="false")
+    task = first.submit("leaves_a_file")
+    assert first.wait(task)["state"] == "succeeded"
+    path = f"/v1/tasks/{task['id']}/files/report.csv"
+    assert (first.request("GET", path), second.request("GET", path)) == ((200, b"a,b"), (200, b"a,b"))
+    status, problem = third.request("GET", path)
+    assert status == 404
+    assert "WINDLASS_FILES" in problem["detail"]
 
 
 @pytest.mark.timeout(90)

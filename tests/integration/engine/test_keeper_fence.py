@@ -133,7 +133,7 @@ async def test_workers_are_killed_in_time_while_the_loop_stands_still(room: Room
 
 async def test_a_lease_that_has_ended_is_told_once_and_all_killed_at_once_and_the_next_one_is_kept(room: Room) -> None:
     room.beats.answer = False
-    await heard(room, "lost")
+    await until(lambda: {"lost", "killed"} <= set(room.watch.names))
     count = len(room.beats.servers)
     assert sorted(room.watch.names) == ["killed", "lost"]
     assert threading.get_ident() not in room.watch.threads("killed")

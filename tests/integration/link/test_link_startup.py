@@ -10,12 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from link_room import APP, SHARED, SOLO, our_workers, workers_of
+from link_room import APP, SHARED, SOLO, Diary, our_workers, workers_of
 from live import command_of, is_alive
 
+from windlass.config.schema import Settings
 from windlass.contracts.link import Gone, Word
 from windlass.core.ids import Token
 from windlass.core.kind import BUILTIN_APP
+from windlass.engine.clock import SystemIds
+from windlass.link.workers import LocalWorkers
 from windlass.wire.frames import Accepted, Ended, Report
 
 pytestmark = pytest.mark.anyio
@@ -178,3 +181,15 @@ async def test_a_slot_taken_while_the_stop_begins_leaves_no_process(tmp_path: Pa
             assert isinstance(await said.get(), Gone)
         assert len(room.registry.recorded) == started
     assert not our_workers()
+
+
+async def test_a_server_without_workers_spawns_none_and_lacks_none():
+    workers = LocalWorkers(Settings(with_workers=False), registry=Diary(), server=SystemIds().server_id())
+    before = our_workers()
+    await workers.start(on_room=lambda: None, on_kinds=lambda _app, _kinds: None)
+    assert not workers.problems()
+    assert not workers.slots()
+    assert not workers.pools()
+    workers.kill_all()
+    assert our_workers() == before
+    await workers.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,23 @@ async def test_nothing_a_handler_has_spawned_is_alive_when_its_worker_is_said_to
         assert isinstance(await placed.last_word(), Gone)
         assert not is_alive(grandchild)
         assert not is_alive(placed.pid)
+
+
+async def test_all_workers_are_killed_at_once_from_any_thread_and_others_take_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with workers_of(tmp_path, monkeypatch, HANDLERS) as room:
+        attempts = [await room.place("wait"), await room.place("wait"), await room.place("ignore")]
+        for attempt in attempts:
+            await attempt.until(Accepted)
+        pids = {attempt.pid for attempt in attempts}
+        assert len(pids) == 2
+        await asyncio.to_thread(room.workers.kill_all)
+        for attempt in attempts:
+            gone = await attempt.last_word()
+            assert isinstance(gone, Gone)
+            assert gone.discarded
+        assert not any(is_alive(pid) for pid in pids)
+        next_one = await room.place("wait")
+        await next_one.until(Accepted)
+        assert next_one.pid not in pids

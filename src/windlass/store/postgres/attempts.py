@@ -6,8 +6,9 @@ at afterwards, to say why.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final
 
 from windlass.contracts.tasks import (
     Applied,
@@ -45,7 +46,7 @@ class Attempts:
         backs = [(place, write) for place, write in enumerate(batch) if write.settlement.state is _QUEUED]
         settled: dict[int, Record] = {}
         if ends:
-            settled |= {row[0]: row for row in await self._connection.fetch(sql.END, *columns(ends), _RUNNING)}
+            settled |= {row[0]: row for row in await self._connection.fetch(sql.END, *_in_order(ends), _RUNNING)}
         if backs:
             settled |= await self._give_back(backs)
         await self._ledger.lanes.meet(self._connection, [row["was_lane"] for row in settled.values()])
@@ -68,13 +69,13 @@ class Attempts:
         rows: list[Values] = []
         for place, write in enumerate(batch):
             number, *file = file_row(write.number, write.file)
-            rows.append((place, number, write.token, *file))
+            rows.append((place, number, write.token, *map(_storable, file)))
         return await self._touch(sql.KEEP_FILES, batch, rows)
 
     async def _touch(
         self, statement: str, batch: Sequence[AttemptWrite], rows: Sequence[Values]
     ) -> Sequence[WriteResult]:
-        places: set[int] = {row[0] for row in await self._connection.fetch(statement, *columns(rows), _RUNNING)}
+        places: set[int] = {row[0] for row in await self._connection.fetch(statement, *_in_order(rows), _RUNNING)}
         self._ledger.touched.update(batch[place].number for place in places)
         return await self._answers(batch, places)
 
@@ -86,7 +87,7 @@ class Attempts:
             _back_row(place, write, lane=lanes.get(write.number), is_ready=self._is_ready(write))
             for place, write in backs
         ]
-        return {row[0]: row for row in await self._connection.fetch(sql.GIVE_BACK, *columns(rows), _RUNNING)}
+        return {row[0]: row for row in await self._connection.fetch(sql.GIVE_BACK, *_in_order(rows), _RUNNING)}
 
     async def _lanes_of(self, numbers: Sequence[int]) -> dict[int, int]:
         """Give the lanes in which tasks are alone in their workers, making those that there are not yet."""
@@ -138,12 +139,22 @@ class Attempts:
         ]
 
 
+def _in_order(rows: Sequence[Values]) -> Iterable[Sequence[Any]]:
+    """Give the columns of rows of a place and a number, by number: so nobody waits in a circle."""
+    return columns(sorted(rows, key=itemgetter(1)))
+
+
 def _refused(write: AttemptWrite, row: Record | None) -> Refused:
     if row is None:
         return Refused(Refusal.MISSING)
     task = task_of(row)
     # RACE: whoever had the row when the guard failed may have committed since, so that it would hold now.
     return refusal(task, write) or Refused(Refusal.CHANGED, task)
+
+
+def _storable(value: Any) -> Any:
+    """Replace what no text of PostgreSQL can hold; nothing but what an attempt says of its files may have it."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def _ending(write: Settle) -> tuple[str | None, int | None]:
