@@ -156,9 +156,10 @@ class Runner:
     @_watched
     def hear(self, word: Word) -> None:
         """Take in a word of the attempt."""
+        if type(word) is Ended:
+            self._end(conclude(word, self.task, self._ladder))
+            return
         match word:
-            case Ended():
-                self._end(conclude(word, self.task, self._ladder))
             case Accepted():
                 self._accept()
             case Report(progress=progress):
@@ -200,7 +201,7 @@ class Runner:
 
     def _climb(self, ladder: Ladder) -> None:
         self._ladder = merge(self._ladder, ladder)
-        if (at := self.due_at) is not None:
+        if (at := due_at(self._ladder)) is not None:  # its writes have asked for their own
             self._duties.on_due(at)
 
     def _save(self, serial: int, checkpoint: bytes) -> None:
