@@ -135,15 +135,15 @@ def _refunded(task: Task) -> int:
 
 def _settle(task: Task, event: EventName, now: datetime, **changes: Any) -> Settlement:
     """Build the settlement that differs from the task as it stands by `changes` alone."""
-    fields = {
-        "event": event,
-        "state": next_state(task.state, event),
-        "at": now,
-        "run_at": task.run_at,
-        "charged": task.charged,
-        "lost": task.lost,
-        "interrupted": 0,
-        "cancel_seen": task.cancel_requested_at is not None,
-        "solo": task.solo,
-    }
-    return Settlement(**{**fields, **changes})
+    settlement = Settlement(
+        event=event,
+        state=next_state(task.state, event),
+        at=now,
+        run_at=task.run_at,
+        charged=task.charged,
+        lost=task.lost,
+        interrupted=0,
+        cancel_seen=task.cancel_requested_at is not None,
+        solo=task.solo,
+    )
+    return msgspec.structs.replace(settlement, **changes)

@@ -156,10 +156,9 @@ class Runner:
     @_watched
     def hear(self, word: Word) -> None:
         """Take in a word of the attempt."""
-        if type(word) is Ended:
-            self._end(conclude(word, self.task, self._ladder))
-            return
         match word:
+            case Ended():
+                self._end(conclude(word, self.task, self._ladder))
             case Accepted():
                 self._accept()
             case Report(progress=progress):
