@@ -28,7 +28,7 @@ from windlass.store.sqlite.groups import change_each
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.rows import error_of, file_of, started_task, token_blob
 
-_NUMBER, _PRIORITY, _RUN_AT, _ATTEMPT, _ORDINAL, _PAYLOAD, _SIZE_BYTES = 0, 1, 2, 4, 6, 14, 15
+_NUMBER, _PRIORITY, _RUN_AT, _ID, _ATTEMPT, _ORDINAL, _PAYLOAD, _SIZE_BYTES = 0, 1, 2, 3, 4, 6, 14, 15
 """Where a row of `READY_TASKS` has what a claim needs besides the task."""
 
 
@@ -165,7 +165,10 @@ class Claimer:
         counters, size = self._ledger.counters, row[_SIZE_BYTES]
         counters.drop(ready.lane, State.QUEUED, size)
         counters.add(ready.lane, State.RUNNING, size)
-        self._ledger.started(task, at=now, ordinal=row[_ORDINAL] + 1, token=blob)
+        ordinal = row[_ORDINAL] + 1
+        self._ledger.started(task, at=now, ordinal=ordinal, token=blob)
+        if is_first:
+            self._ledger.leases.begin(task.number, blob, (row[_ID], ready.lane, task.attempt, ordinal, size, 0))
         return Claimed(
             task=task,
             pool=choice.pool,
