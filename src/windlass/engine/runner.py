@@ -255,6 +255,7 @@ class Runner:
 
     def _be_over(self) -> None:
         self.phase = Phase.OVER
+        self._seat = None  # it knows whom it tells: a circle, which only the garbage collector would take away
         self._duties.on_over(self)
 
     def break_off(self, error: Exception) -> None:

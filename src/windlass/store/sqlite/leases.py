@@ -29,8 +29,8 @@ class Leases:
         self._known[number] = (token, columns)
 
     def end(self, batch: Sequence[Settle]) -> dict[int, Row] | None:
-        """Give the rows that `ATTEMPTS` would for `batch`, by their places, and know no more of them; None where that is
-        not known for each: then it must be asked.
+        """Give the rows that `ATTEMPTS` would for `batch`, by their places, and know no more of them; None where it has
+        to be asked, as that is not known for each.
         """
         rows: dict[int, Row] = {}
         for place, write in enumerate(batch):
