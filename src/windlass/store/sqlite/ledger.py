@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from windlass.core.state import EventName, State
-from windlass.core.task import Event, Task
+from windlass.core.task import Event, NewTask, Task
 from windlass.store.instants import to_micros
 from windlass.store.moves import Change
 from windlass.store.sqlite import statements as sql
@@ -79,15 +79,15 @@ class Ledger:
         self._seq += 1
         return self._seq
 
-    def submitted(self, task: Task, *, at: int) -> None:
+    def submitted(self, new: NewTask, number: int, *, at: int) -> None:
         """Add the event of a new task; `at`, in microseconds, is when it was made."""
         event = Event(
             seq=self.next_seq(),
-            number=task.number,
-            task_id=task.id,
-            kind=task.kind,
+            number=number,
+            task_id=new.id,
+            kind=new.kind,
             ordinal=1,
-            at=task.created_at,
+            at=new.created_at,
             name=_SUBMITTED,
             state=_QUEUED,
             attempt=0,
