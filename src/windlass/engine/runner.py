@@ -274,21 +274,21 @@ class Runner:
 
         `again` is what to do where it found none: this once more, if nothing else is said.
         """
+        again = again or partial(self._write, write, then)
         try:
-            self._tools.settler.begin(write, partial(self._written, write, then, again))
+            self._tools.settler.begin(write, partial(self._written, then, again))
         except SaturatedError:
-            self._delay(then, again or partial(self._write, write, then), "too many writes wait")
+            self._delay(then, again, "too many writes wait")
 
     @_watched
-    def _written(
-        self, write: AttemptWrite, then: Then, again: Callable[[], None] | None, result: WriteResult | StoreError
-    ) -> None:
-        if not isinstance(result, StoreError):
-            then(result)
-        elif isinstance(result, StoreFull | StoreUnavailable):
-            self._delay(then, again or partial(self._write, write, then), result.detail)
-        else:
-            raise result
+    def _written(self, then: Then, again: Callable[[], None], result: WriteResult | StoreError) -> None:
+        match result:
+            case StoreFull() | StoreUnavailable():
+                self._delay(then, again, result.detail)
+            case StoreError():
+                raise result
+            case _:
+                then(result)
 
     def _delay(self, then: Then, again: Callable[[], None], why: str) -> None:
         """Do a write a little later; give it up when a drain is over: the next start takes the task back."""
