@@ -25,6 +25,8 @@ PATIENCE_S: Final = 60.0
 """A limit on hanging, not a measure of speed."""
 _STOP_S = 45.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PATH: Final = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+"""What is measured is the program beside this bench, whichever is installed."""
 
 APP: Final = '''
 import time
@@ -177,7 +179,7 @@ def _bounded(command: Sequence[str]) -> list[str]:
 
 def _environ(settings: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WINDLASS_")}
-    return {**inherited, "PYTHONPATH": str(ROOT), **settings}
+    return {**inherited, "PYTHONPATH": _PATH, **settings}
 
 
 def _free_port() -> int:

@@ -257,8 +257,8 @@ CORE: tuple[Bug, ...] = (
     Bug(
         "the line of writes has no end",
         "engine/line.py",
-        "        if self._entries and self.tasks + entry.tasks > LINE_WRITES:",
-        "        if False:",
+        "            if self.tasks + tasks > LINE_WRITES:",
+        "            if False:",
         (f"{SETTLER}::test_a_full_line_refuses_a_write_and_says_when_to_come_again",),
     ),
     Bug(

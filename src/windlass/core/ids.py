@@ -6,6 +6,7 @@ Makes none of them: a pure module has no clock and no randomness (see `contracts
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NewType
 
 TaskId = NewType("TaskId", str)
@@ -37,6 +38,7 @@ def parse_task_ref(text: str) -> TaskId | int | None:
     return TaskId(lowered) if _UUID.fullmatch(lowered) else None
 
 
+@lru_cache(maxsize=1024)
 def is_name(text: str) -> bool:
     """Whether a queue, kind or tag may be called so: 1-64 of letters, digits, dot, underscore, hyphen.
 

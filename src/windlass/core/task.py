@@ -60,6 +60,8 @@ class NewTask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     grace_s: float = GRACE_S
 
     def __post_init__(self) -> None:
+        if self.created_at.tzinfo is not None and self.run_at.tzinfo is not None:
+            return
         for name in ("created_at", "run_at"):
             if getattr(self, name).tzinfo is None:
                 raise InputError(

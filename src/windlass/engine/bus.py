@@ -38,6 +38,11 @@ class Bus:
             if not waiters:
                 del self._waiters[number], self._versions[number]
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits for any task."""
+        return not self._waiters
+
     def touch(self, number: int) -> None:
         """Wake those who wait for the task."""
         for event in self._waiters.get(number, ()):

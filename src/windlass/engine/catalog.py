@@ -40,9 +40,13 @@ class _Version:
             raise ConfigError(detail) from None
         self._fields = _fields(schema)
 
+    def accepts(self, payload: Mapping[str, Any]) -> bool:
+        """Whether `payload` breaks no rule of the schema."""
+        return self._validator.is_valid(payload)
+
     def problems(self, payload: Mapping[str, Any]) -> list[Problem]:
         """Name every rule of the schema that `payload` breaks, up to a bound."""
-        if self._validator.is_valid(payload):
+        if self.accepts(payload):
             return []
         found: list[Problem] = []
         for error in self._validator.iter_errors(payload):
@@ -180,6 +184,9 @@ class Catalog:
         Raises:
             InputError: none does; names what the newest one finds wrong.
         """
+        for version in self._kinds.get(name, ()):
+            if version.is_live and version.accepts(payload):
+                return
         first: list[Problem] = []
         for version in self._candidates(name):
             problems = version.problems(payload)

@@ -41,11 +41,15 @@ class Line:
     def add(self, write: Write, told: Told) -> bool:
         """Put `write` at the end; false when there is no room."""
         entry = _entry(write, told)
-        if self._entries and self.tasks + entry.tasks > LINE_WRITES:
-            return False
-        if self._entries and isinstance(write, Submit | SubmitBatch) and self._size + entry.size > LINE_BYTES:
-            return False
-        self._push(entry)
+        _, _, tasks, size = entry
+        if self._entries:
+            if self.tasks + tasks > LINE_WRITES:
+                return False
+            if self._size + size > LINE_BYTES and isinstance(write, Submit | SubmitBatch):
+                return False
+        self._entries.append(entry)
+        self.tasks += tasks
+        self._size += size
         return True
 
     def add_note(self, write: Report) -> None:
@@ -54,7 +58,8 @@ class Line:
         LIMIT: progress must not crowd out submits and settlements: it is dropped when the line is half full.
         """
         if self.tasks < LINE_WRITES // 2:
-            self._push(_entry(write, None))
+            self._entries.append(_entry(write, None))
+            self.tasks += 1
 
     def take(self) -> list[Entry]:
         """Take the next writes: as many as a turn may hold, at least one if there is one."""
@@ -76,11 +81,6 @@ class Line:
         self._entries.clear()
         self.tasks = self._size = 0
         return taken
-
-    def _push(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        self.tasks += entry.tasks
-        self._size += entry.size
 
 
 def _entry(write: Write, told: Told | None) -> Entry:

@@ -139,4 +139,4 @@ class Reads:
         return NotFoundError(f"there is no task {ref}", code="task_not_found")
 
     def _directory(self, task: Task) -> str:
-        return os.path.join(self._files, task.id)  # noqa: PTH118 a string crosses the link
+        return f"{self._files}{os.sep}{task.id}"

@@ -213,7 +213,7 @@ class Runner:
 
     def _climb(self, ladder: Ladder) -> None:
         self._ladder = merge(self._ladder, ladder)
-        if (at := self.due_at) is not None:
+        if (at := due_at(self._ladder)) is not None:  # its writes have asked for their own
             self._duties.on_due(at)
 
     def _save(self, serial: int, checkpoint: bytes) -> None:
@@ -268,6 +268,7 @@ class Runner:
 
     def _be_over(self) -> None:
         self.phase = Phase.OVER
+        self._seat = None  # it knows whom it tells: a circle, which only the garbage collector would take away
         self._duties.on_over(self)
 
     def break_off(self, error: Exception) -> None:

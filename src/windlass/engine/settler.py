@@ -215,8 +215,9 @@ class Settler:
                 self._ears.cancelling(result.task, None)
                 self._bus.touch(result.task.number)
         self._ears.placed(turn)
-        for event in turn.events:
-            self._bus.touch(event.number)
+        if not self._bus.is_quiet:
+            for event in turn.events:
+                self._bus.touch(event.number)
         # Behind all that those just told have to do at once: what they answer, assign or write next.
         asyncio.get_running_loop().call_soon(tell_each, turn.events, _words_for)
         self.trouble = None if turn.has_room else NO_ROOM

@@ -61,8 +61,8 @@ class Envelope:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 headers = [*message["headers"], *scope.get(PAGE_KEY, ())]
-                message["headers"] = dressed = _dress(headers, request_id)
-                check_headers(dressed)
+                check_headers(headers)
+                message["headers"] = _dress(headers, request_id)
                 has_started = True
             await send(message)
 
@@ -92,13 +92,10 @@ class Envelope:
 
 
 def _dress(headers: Headers, request_id: str) -> Headers:
-    said = {name for name, _ in headers}
-    return [
-        *headers,
-        *_ON_EVERY_ANSWER,
-        *(header for header in _UNLESS_SAID_OTHERWISE if header[0] not in said),
-        (b"x-request-id", request_id.encode()),
-    ]
+    """Add what every answer carries; all of it ours, and sound."""
+    said = [name for name, _ in headers]
+    unsaid = [header for header in _UNLESS_SAID_OTHERWISE if header[0] not in said]
+    return [*headers, *_ON_EVERY_ANSWER, *unsaid, (b"x-request-id", request_id.encode())]
 
 
 _UNSAFE_VALUE = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
@@ -106,13 +103,14 @@ _UNSAFE_NAME = re.compile(rb"[^a-z0-9-]")
 
 
 def check_headers(headers: Headers) -> None:
-    """See that no header can end before its end: the one way out for all of them.
+    """See that no header can end before its end: the one way out for all that is not the same on every answer.
 
     Raises:
         ValueError: shows the headers, for the log; the answer has not begun.
     """
-    names, values = zip(*headers, strict=True)
-    if _UNSAFE_NAME.search(b"".join(names)) or _UNSAFE_VALUE.search(b"".join(values)):
+    names = b"".join([name for name, _ in headers])
+    values = b"".join([value for _, value in headers])
+    if _UNSAFE_NAME.search(names) or _UNSAFE_VALUE.search(values):
         raise ValueError(f"a header of the answer holds what would break it: {headers!r}")
 
 

@@ -11,11 +11,12 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from windlass.errors import WindlassError
 from windlass.http.access import is_loopback
 from windlass.http.connections import Connections
+from windlass.http.whole import WholeAnswers
 from windlass.wire.codec import encode_view
 from windlass.wire.problems import MEDIA_TYPE, problem_of, retry_after_s
 
@@ -225,6 +226,9 @@ class StrictProtocol(_CutOffProtocol):
         super().on_headers_complete()
         if asks_to_upgrade:
             self.cycle.keep_alive = False  # answered as it is; what stands behind it is nobody's request
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, WholeAnswers(app, cycle))  # pyright: ignore[reportArgumentType] see WholeAnswers
 
     def on_chunk_header(self) -> None:
         """Count a chunk of the body."""

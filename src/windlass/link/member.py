@@ -163,8 +163,12 @@ class Member:
     def on_frame(self, frame: Frame) -> None:
         """Pass an attempt's word to its seat; take in what the worker says of itself."""
         self.heard_at = self.now()
+        if type(frame) is Ended or type(frame) is Accepted:  # the many; a pattern that says no costs 0.1 µs a class
+            if (seat := self.seats.get(frame.token)) is not None:
+                seat.hear(frame)
+            return
         match frame:
-            case Ended() | Accepted() | Report() | Save() | KeepFile():
+            case Report() | Save() | KeepFile():
                 if (seat := self.seats.get(frame.token)) is not None:
                     seat.hear(frame)
             case Hello(kinds=kinds):
@@ -223,7 +227,8 @@ class MemberSeat:
     def hear(self, word: Word) -> None:
         """Pass a word on."""
         self.unanswered_since = None
-        self._has_ended = self._has_ended or isinstance(word, Ended)
+        if type(word) is Ended:
+            self._has_ended = True
         self._hear(word)
 
     def tell(self, reason: StopReason) -> None:

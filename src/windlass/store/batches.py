@@ -69,7 +69,7 @@ def first_beyond(
     return None
 
 
-def placed(entries: Sequence[Entry], new: Mapping[int, Task]) -> Sequence[Placed]:
+def placed(entries: Sequence[Entry], new: Mapping[int, Task | Placed]) -> Sequence[Placed]:
     """Name the tasks of a batch, of which those at the places in `new` have been stored."""
     tasks = [entry if isinstance(entry, Task) else new[entry] for entry in entries]
     return tuple(

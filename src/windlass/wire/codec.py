@@ -135,9 +135,15 @@ def _may_repeat_keys(raw: bytes, value: Any) -> bool:
     """Whether `raw`, which reads as `value`, may repeat a key, or have an object with too many."""
     if b"{" not in raw:
         return False
-    keys = _count_keys(value)
     # Every colon behind a quote ends a key, but for one that begins a string; there are no keys besides.
     bare = _hide_escapes(raw).translate(None, _SPACES)
+    if b"\\" not in raw:
+        # Nothing is spelled in two ways: what has no key dropped has as many such colons once more.
+        again = _plain.encode(value).translate(None, _SPACES)
+        colons = bare.count(b'":')
+        if colons <= JSON_KEYS_PER_OBJECT and colons == again.count(b'":'):
+            return False
+    keys = _count_keys(value)
     return bare.count(b'":') != keys and _STRING.sub(b"", bare).count(b":") != keys
 
 

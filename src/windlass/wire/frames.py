@@ -137,6 +137,13 @@ Frame = Downward | Upward
 _encoder = msgspec.msgpack.Encoder()
 _downward = msgspec.msgpack.Decoder(Downward)
 _upward = msgspec.msgpack.Decoder(Upward)
+_all_downward = msgspec.msgpack.Decoder(list[Downward])
+_all_upward = msgspec.msgpack.Decoder(list[Upward])
+_array = struct.Struct(">BI")
+_ARRAY = 0xDD
+"""What an array of up to 2**32 values begins with; its length follows, and then the values."""
+# Text that is no UTF-8 and nesting without end are errors of Python's own.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def encode(frame: Frame) -> bytes:
@@ -156,6 +163,7 @@ class Splitter:
 
     def __init__(self, *, upward: bool) -> None:
         self._decode = _upward.decode if upward else _downward.decode
+        self._decode_all = _all_upward.decode if upward else _all_downward.decode
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -164,25 +172,45 @@ class Splitter:
         Raises:
             WorkerError: the other side does not keep to the protocol; the link is of no more use.
         """
-        self._buffer += data
-        start, arrived = 0, len(self._buffer)
-        try:
-            while start + HEADER_BYTES <= arrived:
-                (size,) = _header.unpack_from(self._buffer, start)
-                if size > FRAME_BYTES:
-                    raise WorkerError(f"a frame announces {size:,} bytes", code="protocol_error")
-                end = start + HEADER_BYTES + size
-                if end > arrived:
-                    break
-                body = self._buffer[start + HEADER_BYTES : end]
-                start = end
-                yield self._read(body)
-        finally:
-            del self._buffer[:start]
+        bodies, broken = self._cut(data)
+        yield from self._read_all(bodies)
+        if broken is not None:
+            raise broken
 
-    def _read(self, body: bytearray) -> Frame:
+    def _cut(self, data: bytes) -> tuple[list[bytes | bytearray], WorkerError | None]:
+        """Take in `data`; give the bodies of the frames it completes, and what is wrong with the one behind them."""
+        if self._buffer:
+            self._buffer += data
+        stream = self._buffer or data
+        bodies: list[bytes | bytearray] = []
+        start, arrived, broken = 0, len(stream), None
+        while start + HEADER_BYTES <= arrived:
+            (size,) = _header.unpack_from(stream, start)
+            if size > FRAME_BYTES:
+                broken = WorkerError(f"a frame announces {size:,} bytes", code="protocol_error")
+                break
+            end = start + HEADER_BYTES + size
+            if end > arrived:
+                break
+            bodies.append(stream[start + HEADER_BYTES : end])
+            start = end
+        if stream is data:
+            self._buffer += data[start:]
+        else:
+            del self._buffer[:start]
+        return bodies, broken
+
+    def _read_all(self, bodies: list[bytes | bytearray]) -> Iterator[Frame]:
+        """Read frames that came together as one array, which takes a third of the time; one by one where that fails."""
+        if len(bodies) > 1:
+            try:
+                return iter(self._decode_all(_array.pack(_ARRAY, len(bodies)) + b"".join(bodies)))
+            except _UNREADABLE:
+                pass
+        return map(self._read, bodies)
+
+    def _read(self, body: bytes | bytearray) -> Frame:
         try:
             return self._decode(body)
-        # Text that is no UTF-8 and nesting without end are errors of Python's own.
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise WorkerError(f"a frame cannot be read: {error}", code="protocol_error") from None

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -42,6 +43,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 the user's module, whatever it does: it is reported, not raised
         wire.send(Unfit(_why(error)))
         sys.exit(1)
+    gc.freeze()  # what the imports have made stays: no need to look through it again and again
     wire.send(Hello(app=arguments.app, version=app.version, kinds=app.kinds(app=arguments.app)))
     _serve(app, wire)
 

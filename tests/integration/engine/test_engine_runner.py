@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,7 +19,7 @@ from windlass.core.stop import StopReason, StopTimes
 from windlass.core.task import Error, FileRow, Progress, Task
 from windlass.engine.attempts import Attempts
 from windlass.engine.bus import Bus
-from windlass.engine.runner import RunnerTools
+from windlass.engine.runner import Runner, RunnerTools
 from windlass.engine.settler import Ears, Settler
 from windlass.errors import StoreCorrupt, StoreFull, WorkerError
 from windlass.wire import frames
@@ -274,3 +276,21 @@ async def test_a_store_that_has_broken_leaves_no_attempt_waiting(room: Room):
     seat.say(Ended(seat.token, Succeeded(b"1")))
     assert (await room.until_over(task)).state is State.RUNNING
     assert {type(failure) for failure in room.failures} == {StoreCorrupt}
+
+
+async def test_what_an_attempt_has_held_is_freed_at_its_end(room: Room):
+    gc.disable()  # as if it looked too late: thousands of attempts end between two of its looks
+    try:
+        task, seat = await room.begin()
+        freed = asyncio.Event()
+        [runner] = [held for held in gc.get_referrers(task) if isinstance(held, Runner)]
+        weakref.finalize(runner, freed.set)
+        del runner
+        seat.say(Ended(seat.token, Succeeded(b"1")))
+        await room.until_over(task)
+        room.seats.clear()
+        del seat
+        async with asyncio.timeout(10):
+            await freed.wait()
+    finally:
+        gc.enable()

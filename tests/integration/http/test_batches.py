@@ -180,3 +180,29 @@ def test_the_same_key_and_content_is_the_same_task_in_a_batch_too(live: Live):
     assert len(live.numbers("queue=met")) == 2
     other = send(live, [item("met", key="fresh"), item("met", key="fresh", priority=1)], "lines")
     assert (other.status, other.faults) == (409, [("/tasks/1/key", "key_conflict")])
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        b'{"kind":"simulate","delay":"1h"}',
+        b'{"kind":"simulate","delay":"1h","payload":{"a":1,"a":1}}',
+        b'{"kind":"simulate","delay":"1h","kind":"simulate"}',
+        b'{"kind":"simulate","delay":"1h","name":"a\\u0000b"}',
+        b'{"kind":"simulate","d\\u0065lay":"1h"}',
+        b'{"kind":"simulate","delay":"1h","run_at":"2030-01-01T00:00:00Z"}',
+        b'{"kind":"simulate","delay":"soon"},{"kind":"simulate","timeout":"never"}',
+        b'{"kind":"simulate","payload":{"duration_s":123456789012345678901234567890}}',
+        b'{"kind":"simulate","payload":{"duration_s":' + b"[" * 62 + b"]" * 62 + b"}}",
+        b"",
+        b'{"kind":"simulate"},',
+        b'{"kind":"simulate"}],"tasks":[{"kind":"simulate"}',
+    ],
+)
+def test_a_batch_is_judged_alike_whether_it_is_small_or_large(live: Live, items: bytes):
+    small = live.ask("POST", "/v1/tasks/batch", b'{"tasks":[' + items + b"]}", Content_Type="application/json")
+    padded = b'{"tasks":[' + b" " * (128 * 1024) + items + b"]}"
+    large = live.ask("POST", "/v1/tasks/batch", padded, Content_Type="application/json")
+    assert small.status == large.status
+    if small.status != 202:
+        assert (small.json["code"], small.faults) == (large.json["code"], large.faults)

@@ -182,3 +182,12 @@ def test_who_the_client_is_comes_from_the_connection_and_no_header(tmp_path: Pat
         return received
 
     assert b"127.0.0.1 http\r\n" in asyncio.run(ask())
+
+
+def test_an_answer_leaves_in_one_piece(front: Front):
+    with socket.create_connection(("127.0.0.1", front.port), timeout=15) as connection:
+        for _ in range(20):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body == b"OK"

@@ -370,3 +370,12 @@ def test_of_many_that_nobody_reads_the_first_are_kept_and_the_others_counted(
     told = [json.loads(line) for line in stderr.getvalue().splitlines()]
     assert [line["n"] for line in told if line["event"] == "task.started"] == list(range(20))
     assert [line["lines"] for line in told if line["event"] == "log.dropped"] == [70]
+
+
+def test_what_comes_close_behind_other_lines_needs_nothing_more_to_be_written(catch: Catch):
+    catch()
+    written = [threading.Event() for _ in range(5)]
+    writer = Writer(_tell_of_dropped)
+    for event in written:
+        writer.put([event], lambda event: event.set() or "line")
+        assert event.wait(5)

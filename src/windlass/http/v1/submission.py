@@ -37,17 +37,30 @@ def read_submission(document: Any, *, now: datetime) -> Submission:
         InputError: names every field that breaks a rule.
     """
     faults: list[Fault] = []
-    request = _shape(document, faults)
+    return _submission(_shape(document, faults), now, faults)
+
+
+def submission_of(request: SubmitRequest, *, now: datetime) -> Submission:
+    """Take what has a submit's shape for one, by the rules that no shape says.
+
+    Raises:
+        InputError: names every field that breaks a rule.
+    """
+    return _submission(request, now, [])
+
+
+def _submission(request: SubmitRequest, now: datetime, faults: list[Fault]) -> Submission:
+    """Finish reading, where `faults` have been found before; asks of each field whether it is there, as few are."""
     submission = Submission(
         kind=request.kind,
         payload=request.payload,
         queue=request.queue,
         priority=request.priority,
         key=request.key,
-        run_at=_instant(request.run_at, now, faults),
-        delay_s=_seconds(request.delay, "/delay", limits.DELAY_MAX_S, faults),
-        timeout_s=_timeout(request, faults),
-        grace_s=_seconds(request.grace, "/grace", limits.GRACE_MAX_S, faults),
+        run_at=None if request.run_at is None else _instant(request.run_at, now, faults),
+        delay_s=None if request.delay is None else _seconds(request.delay, "/delay", limits.DELAY_MAX_S, faults),
+        timeout_s=None if request.timeout is UNSET else _timeout(request.timeout, faults),
+        grace_s=None if request.grace is None else _seconds(request.grace, "/grace", limits.GRACE_MAX_S, faults),
         max_attempts=request.max_attempts,
         retry=None if request.retry is None else _retry(request.retry, faults),
         recovery=request.recovery,
@@ -63,7 +76,8 @@ def read_submission(document: Any, *, now: datetime) -> Submission:
         )
     if request.key is not None and _CONTROL.search(request.key):
         faults.append(("/key", *_NOT_ONE_LINE))
-    faults += label_faults(request.name, request.description, request.tags)
+    if request.name is not None or request.description is not None or request.tags:
+        faults += label_faults(request.name, request.description, request.tags)
     if faults:
         raise InputError.of(tuple(faults))
     return submission
@@ -146,18 +160,12 @@ def _seconds(value: float | str | None, pointer: str, max_s: float, faults: list
         return None
 
 
-def _timeout(request: SubmitRequest, faults: list[Fault]) -> float | None:
-    """Left out: the kind's own. Null or 0: none, which the engine calls 0."""
-    if request.timeout is UNSET:
-        return None
-    if request.timeout is None:
-        return 0.0
-    return _seconds(request.timeout, "/timeout", limits.TIMEOUT_MAX_S, faults)
+def _timeout(value: float | str | None, faults: list[Fault]) -> float | None:
+    """Null or 0: none, which the engine calls 0."""
+    return 0.0 if value is None else _seconds(value, "/timeout", limits.TIMEOUT_MAX_S, faults)
 
 
-def _instant(value: datetime | None, now: datetime, faults: list[Fault]) -> datetime | None:
-    if value is None:
-        return None
+def _instant(value: datetime, now: datetime, faults: list[Fault]) -> datetime | None:
     try:
         instant = value.astimezone(UTC)
         if instant <= now + timedelta(seconds=limits.DELAY_MAX_S):

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-import msgspec
 from msgspec.structs import replace
 
 from windlass.contracts.clock import Ids
@@ -28,17 +27,9 @@ from windlass.store.sqlite.groups import change_each
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.rows import error_of, file_of, started_task, token_blob
 
-_NUMBER, _PRIORITY, _RUN_AT, _ATTEMPT, _ORDINAL, _PAYLOAD, _SIZE_BYTES = 0, 1, 2, 4, 6, 14, 15
+_NUMBER, _PRIORITY, _RUN_AT, _ID, _ATTEMPT, _ORDINAL, _PAYLOAD, _SIZE_BYTES = 0, 1, 2, 3, 4, 6, 14, 15
 """Where a row of `READY_TASKS` has what a claim needs besides the task."""
-
-
-class Ready(msgspec.Struct, frozen=True, gc=False):
-    """A ready task: its row of `READY_TASKS`, and what its lane says of it."""
-
-    row: Row
-    lane: int
-    kind: str
-    solo: bool
+_QUEUED, _RUNNING = State.QUEUED, State.RUNNING
 
 
 def promote(connection: Connection, *, now: datetime) -> datetime | None:
@@ -64,9 +55,10 @@ class SqliteLane:
     ) -> None:
         self.queue = queue
         self.pool = pool
-        self._kind = kind
+        self.kind = kind
+        self.number, solo = self._key = key
+        self.solo = solo == 1
         self._connection = connection
-        self._key = key
         self._share = share
         self._read = 0
         self._rows: deque[Row] = deque()
@@ -85,8 +77,11 @@ class SqliteLane:
 
     def take(self) -> Ready:
         """Take the first ready task out."""
-        lane, solo = self._key
-        return Ready(self._rows.popleft(), lane, self._kind, solo == 1)
+        return self._rows.popleft(), self
+
+
+Ready = tuple[Row, SqliteLane]
+"""A ready task: its row of `READY_TASKS`, and its lane."""
 
 
 class Claimer:
@@ -109,7 +104,7 @@ class Claimer:
             return [], served
         tokens = [self._ids.token() for _ in picks]
         blobs = [token_blob(token) for token in tokens]
-        starts = [(choice.candidate.row[_NUMBER], blob) for choice, blob in zip(picks, blobs, strict=True)]
+        starts = [(choice.candidate[0][_NUMBER], blob) for choice, blob in zip(picks, blobs, strict=True)]
         change_each(self._connection, sql.START, starts, (self._ledger.now,))
         claimed = [
             self._start(choice, token, blob, now=now) for choice, token, blob in zip(picks, tokens, blobs, strict=True)
@@ -156,16 +151,18 @@ class Claimer:
         ]
 
     def _start(self, choice: Pick[Ready], token: Token, blob: bytes, *, now: datetime) -> Claimed:
-        ready = choice.candidate
-        row = ready.row
-        task = started_task(row, choice.queue, ready.kind, solo=ready.solo, token=token, at=now)
+        row, lane = choice.candidate
+        task = started_task(row, choice.queue, lane.kind, solo=lane.solo, token=token, at=now)
         is_first = row[_ATTEMPT] == 0
         if not is_first:
             task = replace(task, error=self._error(task.number))
         counters, size = self._ledger.counters, row[_SIZE_BYTES]
-        counters.drop(ready.lane, State.QUEUED, size)
-        counters.add(ready.lane, State.RUNNING, size)
-        self._ledger.started(task, at=now, ordinal=row[_ORDINAL] + 1, token=blob)
+        counters.drop(lane.number, _QUEUED, size)
+        counters.add(lane.number, _RUNNING, size)
+        ordinal = row[_ORDINAL] + 1
+        self._ledger.started(task, at=now, ordinal=ordinal, token=blob)
+        if is_first:
+            self._ledger.leases.begin(task.number, blob, (row[_ID], lane.number, task.attempt, ordinal, size, 0))
         return Claimed(
             task=task,
             pool=choice.pool,

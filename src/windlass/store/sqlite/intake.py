@@ -6,8 +6,9 @@ Knows ids, keys and replays; decides nothing about tasks that are there already.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from windlass.contracts.tasks import Applied, Refusal, Refused, Submit, SubmitBatch, WriteResult
+from windlass.contracts.tasks import Applied, Placed, Refusal, Refused, Submit, SubmitBatch, WriteResult
 from windlass.core.queue import places_left
 from windlass.core.state import State
 from windlass.core.task import NewTask, Task
@@ -21,6 +22,8 @@ from windlass.store.sqlite.groups import insert_each, run_each
 from windlass.store.sqlite.ledger import Ledger
 from windlass.store.sqlite.replays import Replays
 from windlass.store.sqlite.rows import blob_id, id_blob, spec_row, task_of
+
+_QUEUED: Final = State.QUEUED
 
 
 class Intake:
@@ -52,7 +55,7 @@ class Intake:
             elif self._places_left(new.queue) == 0:
                 results.append(Refused(Refusal.CAPACITY))
             else:
-                results.append(Applied(self._place(new, blob)))
+                results.append(Applied(submitted(new, *self._place(new, blob))))
         self._store()
         self._replays.keep((write.replay, result) for write, result in zip(batch, results, strict=True))
         return results
@@ -76,8 +79,8 @@ class Intake:
         if (beyond := first_beyond(write.tasks, entries, self._places_left)) is not None:
             return Refused(Refusal.CAPACITY, index=beyond)
         new = {
-            place: self._place(write.tasks[place], id_blob(write.tasks[place].id))
-            for place, entry in enumerate(entries)
+            place: Placed(one.id, self._place(one, id_blob(one.id))[0], _QUEUED)
+            for place, (one, entry) in enumerate(zip(write.tasks, entries, strict=True))
             if entry == place
         }
         self._store()
@@ -94,22 +97,22 @@ class Intake:
 
     # ── rows ───────────────────────────────────────────────────────
 
-    def _place(self, new: NewTask, blob: bytes) -> Task:
-        """Make the task that `new` becomes; its rows wait for `_store`."""
+    def _place(self, new: NewTask, blob: bytes) -> tuple[int, int | None]:
+        """Give `new` its number, and that of its origin; its rows wait for `_store`."""
         ledger = self._ledger
+        number = ledger.next_number()
         origin_number = None if new.origin is None else ledger.next_of_origin(new.origin)
-        task = submitted(new, ledger.next_number(), origin_number)
         lane = ledger.lanes.number(self._connection, new.queue, new.kind)
         created_at = to_micros(new.created_at)
         run_at = created_at if new.run_at is new.created_at else to_micros(new.run_at)
         size = len(new.payload)
         self._tasks.append(
-            (task.number, blob, lane, run_at <= ledger.now, new.priority, run_at, new.grace_s, size, origin_number),
+            (number, blob, lane, run_at <= ledger.now, new.priority, run_at, new.grace_s, size, origin_number),
         )
-        self._specs.append(spec_row(task.number, new, created_at=created_at))
-        ledger.counters.add(lane, task.state, size)
-        ledger.submitted(task, at=created_at)
-        return task
+        self._specs.append(spec_row(number, new, created_at=created_at))
+        ledger.counters.add(lane, _QUEUED, size)
+        ledger.submitted(new, number, at=created_at)
+        return number, origin_number
 
     def _store(self) -> None:
         insert_each(self._connection, sql.INSERT_TASK, self._tasks)

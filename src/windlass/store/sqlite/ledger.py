@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from windlass.core.state import EventName, State
-from windlass.core.task import Event, Task
+from windlass.core.task import Event, NewTask, Task
 from windlass.store.instants import to_micros
 from windlass.store.moves import Change
 from windlass.store.sqlite import statements as sql
@@ -16,6 +16,7 @@ from windlass.store.sqlite.counters import Counters
 from windlass.store.sqlite.driver import Connection, Row
 from windlass.store.sqlite.groups import insert_each
 from windlass.store.sqlite.lanes import Lanes
+from windlass.store.sqlite.leases import Leases
 from windlass.store.sqlite.queues import Occupancy, Queues
 from windlass.store.sqlite.rows import event_row, token_blob
 
@@ -24,13 +25,29 @@ _SUBMITTED, _STARTED = EventName.SUBMITTED, EventName.STARTED
 _QUEUED, _RUNNING = State.QUEUED, State.RUNNING
 
 
+class Known:
+    """What the writing thread knows from one turn to the next, and need not read."""
+
+    def __init__(self) -> None:
+        self.lanes = Lanes()
+        self.queues = Queues()
+        self.leases = Leases()
+
+    def forget(self) -> None:
+        """Know nothing any more: a transaction was undone."""
+        self.lanes.forget()
+        self.queues.forget()
+        self.leases.forget()
+
+
 class Ledger:
     """One turn's book, on a transaction that is open. `now` is in microseconds."""
 
-    def __init__(self, connection: Connection, lanes: Lanes, queues: Queues, *, now: datetime) -> None:
+    def __init__(self, connection: Connection, known: Known, *, now: datetime) -> None:
         self.connection = connection
-        self.lanes = lanes
-        self.queues = queues
+        self.lanes = lanes = known.lanes
+        self.queues = queues = known.queues
+        self.leases = known.leases
         self.now = to_micros(now)
         self.events: list[Event] = []
         self._rows: list[Row] = []
@@ -62,15 +79,15 @@ class Ledger:
         self._seq += 1
         return self._seq
 
-    def submitted(self, task: Task, *, at: int) -> None:
+    def submitted(self, new: NewTask, number: int, *, at: int) -> None:
         """Add the event of a new task; `at`, in microseconds, is when it was made."""
         event = Event(
             seq=self.next_seq(),
-            number=task.number,
-            task_id=task.id,
-            kind=task.kind,
+            number=number,
+            task_id=new.id,
+            kind=new.kind,
             ordinal=1,
-            at=task.created_at,
+            at=new.created_at,
             name=_SUBMITTED,
             state=_QUEUED,
             attempt=0,

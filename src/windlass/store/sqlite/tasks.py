@@ -17,10 +17,9 @@ from windlass.store.sqlite.connections import transaction
 from windlass.store.sqlite.counters import read_counts
 from windlass.store.sqlite.database import DatabaseAccess
 from windlass.store.sqlite.driver import Connection, Row
-from windlass.store.sqlite.lanes import Lanes
-from windlass.store.sqlite.ledger import Ledger
+from windlass.store.sqlite.ledger import Known, Ledger
 from windlass.store.sqlite.lists import read_page
-from windlass.store.sqlite.queues import Queues, read_queues
+from windlass.store.sqlite.queues import read_queues
 from windlass.store.sqlite.removal import read_tombstone, read_unswept
 from windlass.store.sqlite.reserve import ration
 from windlass.store.sqlite.rows import file_of, id_blob, task_of
@@ -30,13 +29,12 @@ from windlass.wire.codec import encode_view
 
 
 class SqliteTasks:
-    """The Tasks port. `_lanes`, `_queues` and `_served` are touched on the writing thread only."""
+    """The Tasks port. `_known` and `_served` are touched on the writing thread only."""
 
     def __init__(self, database: DatabaseAccess, ids: Ids, tenure: Tenure) -> None:
         self._database = database
         self._ids = ids
-        self._lanes = Lanes()
-        self._queues = Queues()
+        self._known = Known()
         self._served: str | None = None
         self._tenure = tenure
 
@@ -119,14 +117,13 @@ class SqliteTasks:
     def _whole_turn(self, writes: Sequence[Write], wanted: Wanted, now: datetime, connection: Connection) -> Turn:
         try:
             with transaction(connection):
-                ledger = Ledger(connection, self._lanes, self._queues, now=now)
+                ledger = Ledger(connection, self._known, now=now)
                 results = TurnWriter(ledger).apply(writes)
                 next_due_at = promote(connection, now=now)
                 claimed, served = Claimer(ledger, ids=self._ids).claim(wanted, now=now, served=self._served)
                 ledger.close()
         except BaseException:
-            self._lanes.forget()
-            self._queues.forget()
+            self._known.forget()
             raise
         self._served = served
         self._tenure.take(len(claimed))

@@ -87,6 +87,7 @@ class TurnWriter:
 
     def apply(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """Apply `writes` in order; one result for each."""
+        self._ledger.leases.heed(writes)
         results: list[WriteResult] = []
         for run in _runs(writes):
             results += self._sorts[type(run[0])](run)
@@ -95,7 +96,7 @@ class TurnWriter:
     # ── writes of attempts ─────────────────────────────────────────
 
     def _settle(self, batch: Sequence[Settle]) -> Sequence[WriteResult]:
-        current = self._current(batch)
+        current = self._ledger.leases.end(batch) or self._current(batch)
         alike: defaultdict[Row, list[Row]] = defaultdict(list)
         results: list[Row] = []
         errors: list[Row] = []
