@@ -7,18 +7,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from postgres import database
 from store_cases import Bench
 from store_ids import SeededIds
-from stores import STORES, fresh_store
+from stores import STORES, fresh_store, is_pooled
 
+from postgres import database
+from windlass.config.schema import Postgres
 from windlass.store.open import open_store
 
 
 @asynccontextmanager
 async def on_the_bench(database: str, data: Path) -> AsyncIterator[Bench]:
     ids = SeededIds()
-    store = await open_store(database, data=data, ids=ids)
+    store = await open_store(database, data=data, ids=ids, postgres=Postgres(pooler=is_pooled()))
     try:
         yield Bench(store, ids)
     finally:

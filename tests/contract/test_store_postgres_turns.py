@@ -153,21 +153,16 @@ async def test_a_full_queue_takes_no_more_from_servers_that_submit_at_once(opene
     assert {refused(result).why for result in results if not isinstance(result, Applied)} == {Refusal.CAPACITY}
 
 
-async def test_servers_that_need_the_same_limits_in_turn_do_not_wait_in_a_circle(
-    opened: Open, raw: asyncpg.Connection
-) -> None:
-    benches = [await opened() for _ in range(2)]
-    await benches[0].turn(
-        *[SetQueue(name=name, at=START, capacity=1_000, concurrency=1_000) for name in ("a", "b")],
-    )
-
-    async def work(bench: Bench, submits_to: str) -> None:
-        for _ in range(25):
-            turn = await bench.turn(Submit(bench.new(queue=submits_to)), slots={"shared": 4})
-            await bench.turn(*[bench.settle(start.task) for start in turn.claimed])
-
-    await asyncio.gather(work(benches[0], "a"), work(benches[1], "b"))
-    assert await raw.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
+async def test_a_turn_that_holds_one_limit_waits_for_no_other(opened: Open, raw: asyncpg.Connection) -> None:
+    bench = await opened()
+    await bench.turn(*[SetQueue(name=name, at=START, capacity=9, concurrency=9) for name in ("a", "b")])
+    await bench.submit(queue="b")
+    async with raw.transaction():
+        await raw.execute("SELECT FROM windlass.queues WHERE name = 'b' FOR UPDATE")
+        async with asyncio.timeout(2):
+            turn = await bench.turn(Submit(bench.new(queue="a")), slots=ALL)
+        assert [start.task.queue for start in turn.claimed] == ["a"]
+    assert [start.task.queue for start in await bench.claim()] == ["b"]
 
 
 async def test_a_claim_steps_over_locked_tasks_instead_of_waiting(opened: Open, raw: asyncpg.Connection) -> None:

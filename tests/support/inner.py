@@ -73,7 +73,7 @@ async def engine_in(
     monkeypatch.chdir(directory)
     chosen = Settings(apps=["zoo_tasks:app"], workers=settings.pop("workers", Workers()), **settings)
     clock, ids = SystemClock(), SystemIds()
-    store = wrap(await open_store(database, data=directory, ids=ids))
+    store = wrap(await open_store(database, data=directory, ids=ids, postgres=chosen.postgres))
     server = ids.server_id()
     workers = LocalWorkers(chosen, registry=store.registry, server=server)
     engine = Engine(chosen, EngineParts(store, workers, clock, ids, server, str(directory / "files")), version="test")

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
-from postgres import database
+from pooler import pooler_to
+
+from postgres import database, database_name, shared_postgres
 
 STORES = ("memory", "sqlite", "postgres")
+POOLED = "TEST_POOLED"
+"""The variable that puts a transaction pooler between every store and PostgreSQL."""
+
+
+def is_pooled() -> bool:
+    """Whether stores are tested through a pooler, and are told so by their settings."""
+    return bool(os.environ.get(POOLED))
 
 
 @contextlib.contextmanager
@@ -15,6 +25,10 @@ def fresh_store(sort: str) -> Iterator[str]:
     """Give what the setting `database` says to have a store of that sort with nothing in it."""
     if sort == "postgres":
         with database() as url:
-            yield url
+            if not is_pooled():
+                yield url
+                return
+            with pooler_to(shared_postgres().port) as pooler:
+                yield shared_postgres().url(database_name(url), port=pooler.port)
     else:
         yield sort  # it lies in the data directory, which each test has for itself

@@ -175,10 +175,9 @@ async def test_a_failover_under_load_loses_nothing_and_the_old_primary_is_refuse
 
 
 async def test_a_replica_is_refused() -> None:
-    with primary_and_standby() as pair:
-        with pytest.raises(StoreError, match="replica"):
-            async with open_bench(pair.standby.url(), HASTY):
-                pass
+    with primary_and_standby() as pair, pytest.raises(StoreError, match="replica"):
+        async with open_bench(pair.standby.url(), HASTY):
+            pass
 
 
 # ── classified ─────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ import pytest
 from postgres import database
 from shared_room import QUICK, Join, eventually, shared_engines
 
+from windlass.config.schema import Postgres
 from windlass.contracts.engine_api import QueueChange
 from windlass.contracts.registry import ServerRow
 from windlass.contracts.tasks import Submit, Wanted
@@ -60,6 +61,19 @@ async def test_a_cancel_at_one_server_stops_the_handler_at_another(join: Join) -
     assert asked.state is State.RUNNING
     ended = await front.engine.wait_for_end(task.id, timeout_s=8.0)
     assert (ended.state, ended.cancel_outcome, ended.cancel_reason) == (State.CANCELLED, "stopped", "too slow")
+
+
+async def test_servers_that_cannot_wake_each_other_look_for_themselves(join: Join) -> None:
+    alone = Postgres(notify=False)
+    worker, front = await join(postgres=alone), await join(with_workers=False, postgres=alone)
+    task = await worker.submit("sleep", {"seconds": 600.0})
+    running = await front.until(task, State.RUNNING)
+    waiting = asyncio.create_task(front.engine.wait_for_end(running.id, timeout_s=10.0))
+    await asyncio.sleep(0)
+    await front.engine.cancel(task.id)
+    assert (await waiting).state is State.CANCELLED
+    idle = await front.submit("hello", {"name": "you"})
+    assert (await front.engine.wait_for_end(idle.id, timeout_s=4.0)).state is State.SUCCEEDED
 
 
 async def test_kinds_of_another_server_are_known_and_live_as_long_as_it_serves_them(join: Join) -> None:

@@ -87,8 +87,8 @@ def test_only_an_attempt_that_was_alone_and_had_begun_has_ended_its_worker() -> 
 
 
 @pytest.mark.parametrize("stage", Stage)
-@pytest.mark.parametrize("reason", [StopReason.DRAIN, StopReason.HURRY])
-def test_a_worker_gone_in_a_drain_convicts_nobody(reason: StopReason, stage: Stage) -> None:
+@pytest.mark.parametrize("reason", [StopReason.DRAIN, StopReason.HURRY, StopReason.LOST_LEASE])
+def test_a_worker_gone_while_its_server_stops_convicts_nobody(reason: StopReason, stage: Stage) -> None:
     outcome = conclude_gone(Gone(GONE, alone=True), TASK, ladder(reason, stage), had_begun=True)
     assert isinstance(outcome, Interrupted)
     assert not outcome.isolate

@@ -41,10 +41,6 @@ class Floors:
         self._slow_looks = Counter[int]()
         self._used_until = self._looked_again_at = -1e9
 
-    def forget(self) -> None:
-        """Know nothing any more: what was claimed may be ready again."""
-        self._floors.clear()
-
     def after(self, lane: int) -> Position:
         """Say after which position to look."""
         return self._floors.get(lane, LOWEST) if self._monotonic() < self._used_until else LOWEST
