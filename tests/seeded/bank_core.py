@@ -169,7 +169,7 @@ CORE: tuple[Bug, ...] = (
     ),
     Bug(
         "a lock outlives its release in processes being spawned",
-        SQLITE + "lock.py",
+        "store/lock.py",
         "            fcntl.flock(self._file, fcntl.LOCK_UN)\n",
         "",
         (f"{SEEDED}::test_a_released_directory_is_free_though_a_copy_of_its_lock_is_open",),
@@ -184,7 +184,7 @@ CORE: tuple[Bug, ...] = (
     ),
     Bug(
         "two servers own one directory",
-        SQLITE + "lock.py",
+        "store/lock.py",
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
         (f"{STORE}::test_a_second_opener_is_told_which_process_owns_the_directory",),
@@ -243,8 +243,8 @@ CORE: tuple[Bug, ...] = (
     Bug(
         "a recovery ends after its first page",
         "engine/reaper.py",
-        "            after = page[-1].number\n",
-        "            after = 1 << 60\n",
+        "        after = page[-1].number\n",
+        "        after = 1 << 60\n",
         (f"{REAPER}::test_it_pages_to_the_end",),
     ),
     Bug(

@@ -21,9 +21,11 @@ def costly_steps(plan: dict[str, Any]) -> list[str]:
     """Name the steps that go through all there is of what grows, or sort it."""
     found: list[str] = []
     for step in steps_of({"Node Type": "", "Plans": [plan]}):
-        for part in step.get("Plans", []):
-            if GROWS.fullmatch(part.get("Relation Name", "")) and _is_walk(part, step["Node Type"]):
-                found.append(f"{part['Node Type']} on {part['Relation Name']}")
+        found += [
+            f"{part['Node Type']} on {part['Relation Name']}"
+            for part in step.get("Plans", [])
+            if GROWS.fullmatch(part.get("Relation Name", "")) and _is_walk(part, step["Node Type"])
+        ]
         if step["Node Type"].endswith("Sort") and any(map(_is_of_what_grows, steps_of(step))):
             found.append(f"{step['Node Type']} by {step['Sort Key']}")
     return found

@@ -39,10 +39,7 @@ class Attempts:
         runner = Runner(claimed, self._tools, self._duties)
         self._running.add(runner)
         self._by_number[runner.task.number] = runner
-        if self._is_fenced:  # RACE: claimed by the turn that was under way when the fence went up
-            runner.give_back("its server could not renew its lease")
-            return
-        runner.begin()
+        runner.begin(is_fenced=self._is_fenced)  # RACE: claimed by the turn under way when the fence went up
         if self._stopping is not None:  # RACE: claimed by the turn that was under way when the drain began
             runner.stop(self._stopping)
 
@@ -55,7 +52,7 @@ class Attempts:
         """Begin to stop the attempts of `tasks`, whose cancel requests another server may have taken."""
         for task in tasks:
             runner = self._by_number.get(task.number)
-            if runner is not None and runner.token == task.token and not runner.is_cancelling:
+            if runner is not None and runner.task.token == task.token and not runner.is_cancelling:
                 runner.stop(StopReason.CANCEL, grace_s=task.grace_s)
 
     def runs(self, number: int) -> bool:
@@ -65,7 +62,7 @@ class Attempts:
     def knows(self, task: Task) -> bool:
         """Whether the attempt that `task` is in runs here, or ends here just now."""
         runner = self._by_number.get(task.number)
-        return runner is not None and runner.token == task.token
+        return runner is not None and runner.task.token == task.token
 
     def fence(self, since: float) -> None:
         """Begin to stop every attempt, and begin none, because their lease was last renewed at `since`."""

@@ -20,7 +20,6 @@ from windlass.contracts.clock import Clock, Ids
 from windlass.contracts.link import Gone, Seat, Word, Workers
 from windlass.contracts.tasks import Applied, Claimed, Refusal, Refused, WriteResult
 from windlass.core.decide import decide
-from windlass.core.ids import Token
 from windlass.core.outcome import Outcome
 from windlass.core.stop import Ladder, Stage, StopReason, StopTimes, advance, due_at, ladder_for, merge
 from windlass.core.task import Task
@@ -117,11 +116,6 @@ class Runner:
         self._ran_s = 0.0
 
     @property
-    def token(self) -> Token:
-        """The attempt's name."""
-        return self._token
-
-    @property
     def due_at(self) -> float | None:
         """When `wake` has something to do, on the monotonic clock."""
         step_at = None if self._ladder is None or self.phase is Phase.ENDED else due_at(self._ladder)
@@ -130,18 +124,16 @@ class Runner:
         return step_at
 
     @_watched
-    def begin(self) -> None:
-        """Take a seat and hand the attempt over."""
+    def begin(self, *, is_fenced: bool = False) -> None:
+        """Take a seat and hand the attempt over; behind a fence, give it back instead."""
+        if is_fenced:
+            self._end(not_begun(WorkerError("its server could not renew its lease")))
+            return
         try:
             self._seat = self._tools.workers.take(self._claimed.pool, self._token, self.hear)
             self._seat.assign(self._assignment())
         except WorkerError as error:
             self._end(not_begun(error))
-
-    @_watched
-    def give_back(self, why: str) -> None:
-        """End the attempt instead of beginning it."""
-        self._end(not_begun(WorkerError(why)))
 
     @_watched
     def stop(self, reason: StopReason, *, grace_s: float | None = None, since: float | None = None) -> None:

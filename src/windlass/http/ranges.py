@@ -143,6 +143,6 @@ def _open(path: str) -> int:
 
 def _missing() -> NotFoundError:
     return NotFoundError(
-        "the file is not on this server's disk: it was removed, or, where several servers share a database, lies with the "
-        "one that ran the task. Give all of them one directory of result files (`files`, WINDLASS_FILES)"
+        "the file is not on this server's disk: it was removed, or, where several servers share a database, lies with "
+        "the one that ran the task. Give all of them one directory of result files (`files`, WINDLASS_FILES)"
     )

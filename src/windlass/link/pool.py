@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -56,7 +55,8 @@ class AppPool:
         self.problem: str | None = f"the app {app} has not said hello yet"
         self._shared_slots = shared_slots
         self._tools = tools
-        self._members: list[Member] = []
+        self.members: list[Member] = []
+        """Its workers, until each is gone."""
         self._rows: dict[Member, WorkerRow] = {}
         self._delay_s = 0.0
         self._jobs: set[asyncio.Task[None]] = set()
@@ -70,7 +70,7 @@ class AppPool:
 
         A solo pool with no idle worker offers one slot more while it may grow: taking it spawns the worker.
         """
-        free = sum(member.free for member in self._members if member.role is role)
+        free = sum(member.free for member in self.members if member.role is role)
         if role is Isolation.SOLO and free == 0 and self._may_grow():
             return 1
         return free
@@ -81,7 +81,7 @@ class AppPool:
         Raises:
             WorkerError: there is none.
         """
-        for member in self._members:
+        for member in self.members:
             if member.role is role and member.free:
                 seat = member.seat(token, hear)
                 if role is Isolation.SOLO:
@@ -92,7 +92,7 @@ class AppPool:
         raise WorkerError(f"no slot is free in the {role} workers of {self.app}", code="no_slot")
 
     def _may_grow(self) -> bool:
-        solo = [member for member in self._members if member.role is Isolation.SOLO and member.stage is not Stage.GONE]
+        solo = [member for member in self.members if member.role is Isolation.SOLO and member.stage is not Stage.GONE]
         starting = any(member.stage is Stage.STARTING for member in solo)
         return (
             self.kinds is not None
@@ -113,7 +113,7 @@ class AppPool:
         self._stopping = True
         if self._respawning is not None:
             self._respawning.cancel()
-        members = list(self._members)
+        members = list(self.members)
         for member in members:
             if member.stage is Stage.OPEN and not member.seats:
                 member.close()
@@ -122,19 +122,13 @@ class AppPool:
         await asyncio.gather(*(_see_off(member) for member in members if member.pid))
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
-    def kill_all(self) -> None:
-        """SIGKILL all workers; what their attempts were doing does not count against them. From any thread."""
-        for member in list(self._members):
-            member.is_discarded = True
-            member.process.signal_group(signal.SIGKILL)
-
     def look_after(self, *, was_frozen: bool) -> None:
         """Part with workers that say no hello, do not begin, stand still or do not leave; called about once a second.
 
         `was_frozen`: this server itself stood still just now, so that nobody's silence means anything.
         """
         now = asyncio.get_running_loop().time()
-        for member in list(self._members):
+        for member in list(self.members):
             if was_frozen:
                 member.forgive(now)
             if member.was_killed:
@@ -151,7 +145,7 @@ class AppPool:
     def _spawn(self, role: Isolation | None) -> Member:
         duties = Duties(self._on_hello, self._note_problem, self._on_change, self._on_room, self._on_gone)
         member = Member(self.app, role, 1 if role is Isolation.SOLO else self._shared_slots, duties)
-        self._members.append(member)
+        self.members.append(member)
         self._do(self._bring_up(member))
         return member
 
@@ -216,10 +210,10 @@ class AppPool:
             return
         coming = (Stage.STARTING, Stage.OPEN)
         if _needs(self.kinds, Isolation.SHARED) and not any(
-            member.role is Isolation.SHARED and member.stage in coming for member in self._members
+            member.role is Isolation.SHARED and member.stage in coming for member in self.members
         ):
             self._spawn(Isolation.SHARED)
-        has_idle = any(member.role is Isolation.SOLO and member.free for member in self._members)
+        has_idle = any(member.role is Isolation.SOLO and member.free for member in self.members)
         if _needs(self.kinds, Isolation.SOLO) and not has_idle and self._may_grow():
             self._spawn(Isolation.SOLO)
 
@@ -237,7 +231,7 @@ class AppPool:
         _log.error(words.WORKER_UNFIT, app=self.app, pid=member.pid, detail=detail)
 
     def _on_gone(self, member: Member) -> None:
-        self._members.remove(member)
+        self.members.remove(member)
         if member.pid:
             self._tools.guardian.unwatch(member.pid)
         if (row := self._rows.pop(member, None)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -83,8 +84,9 @@ class LocalWorkers:
 
     def kill_all(self) -> None:
         """SIGKILL the process groups of all workers."""
-        for pool in list(self._pools.values()):
-            pool.kill_all()
+        for member in [member for pool in list(self._pools.values()) for member in list(pool.members)]:
+            member.is_discarded = True
+            member.process.signal_group(signal.SIGKILL)
 
     async def stop(self) -> None:
         """End all workers and see them gone."""

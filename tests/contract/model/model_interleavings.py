@@ -1,18 +1,20 @@
-"""One task, two workers, and every order in which things can happen to them, against the store in memory.
+"""One task, two workers, and every order in which things can happen to them, against a store.
 
 A path is told anew from its beginning for each step that is tried at its end: stores cannot be copied.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
-from collections.abc import Coroutine, Iterator
-from datetime import timedelta
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from model_checks import check_claims, check_task
 from model_ids import CountedIds, token_of
+from model_postgres import PostgresRig
 from model_reference import Reference
 from store_cases import ERROR, FAILED, OK, POOLS, START
 
@@ -37,7 +39,7 @@ from windlass.core.decide import decide
 from windlass.core.ids import TaskId
 from windlass.core.outcome import Interrupted, Lost, Outcome
 from windlass.core.state import Recovery, State
-from windlass.core.task import NewTask, Progress, Task
+from windlass.core.task import Event, NewTask, Progress, Task
 from windlass.store.memory import MemoryStore
 
 T = TypeVar("T")
@@ -50,6 +52,52 @@ Path = tuple[Step, ...]
 THE_TASK = 1
 
 
+class Shelf(Protocol):
+    """The store of one world, with one task in it, which others know as `THE_TASK`."""
+
+    kind: str
+
+    def turn(self, writes: Sequence[Write], wanted: Wanted, due: Turn, *, now: datetime) -> Turn:
+        """Make a turn; `due` is what should come of it."""
+        ...
+
+    def read(self) -> tuple[Task | None, Sequence[Event], dict[int, bytes]]:
+        """Read the task, its events, and the checkpoints there are."""
+        ...
+
+
+class MemoryShelf:
+    """A store in memory, new for each world."""
+
+    kind = "work"
+
+    def __init__(self) -> None:
+        self._store = MemoryStore(CountedIds())
+
+    def turn(self, writes: Sequence[Write], wanted: Wanted, due: Turn, *, now: datetime) -> Turn:
+        del due
+        return at_once(self._store.tasks.turn(writes, wanted, now=now))
+
+    def read(self) -> tuple[Task | None, Sequence[Event], dict[int, bytes]]:
+        task, events = at_once(self._store.tasks.get(THE_TASK)), at_once(self._store.events.log())
+        return task, events, self._store.tasks._shelf.checkpoints
+
+
+class PostgresShelf:
+    """A task of a kind of its own in the database that all worlds share: the tasks of others are not claimed here."""
+
+    def __init__(self, rig: PostgresRig, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._rig = rig
+        self._run = run
+        self.kind = rig.begin_anew()
+
+    def turn(self, writes: Sequence[Write], wanted: Wanted, due: Turn, *, now: datetime) -> Turn:
+        return self._rig.told(self._run(self._rig.turn(writes, wanted, now=now)), due)
+
+    def read(self) -> tuple[Task | None, Sequence[Event], dict[int, bytes]]:
+        return self._run(self._rig.read(THE_TASK))
+
+
 class World:
     """One task in a store, and what two workers hold: the task as it was when they last heard of it.
 
@@ -57,8 +105,8 @@ class World:
     Nothing is compared while `is_past`: those steps were the end of another path.
     """
 
-    def __init__(self, recovery: Recovery) -> None:
-        self._store = MemoryStore(CountedIds())
+    def __init__(self, recovery: Recovery, shelf: Shelf) -> None:
+        self._shelf = shelf
         self._reference = Reference(CountedIds().token)
         self._now = START
         self.hands: dict[str, Task | None] = dict.fromkeys(WORKERS)
@@ -67,8 +115,8 @@ class World:
         self._turn(
             Submit(
                 NewTask(
-                    id=TaskId("00000000-0000-7000-8000-000000000001"),
-                    kind="work",
+                    id=TaskId(str(uuid.uuid5(uuid.NAMESPACE_OID, shelf.kind))),
+                    kind=shelf.kind,
                     queue="default",
                     payload=b"{}",
                     created_at=START,
@@ -172,19 +220,19 @@ class World:
 
     def _turn(self, *writes: Write, slots: int = 0) -> Turn:
         """Make a turn in the store and in the reference, and compare all there is."""
-        wanted = Wanted(slots={"shared": slots}, pools=POOLS)
-        turn = at_once(self._store.tasks.turn(writes, wanted, now=self._now))
+        wanted = Wanted(slots={"shared": slots}, pools={self._shelf.kind: POOLS["work"]})
         due = self._reference.turn(writes, wanted, now=self._now)
+        turn = self._shelf.turn(writes, wanted, due, now=self._now)
         if self.is_past:
             return turn
         assert turn == due
         check_claims(turn, wanted.slots)
-        task, events = at_once(self._store.tasks.get(THE_TASK)), at_once(self._store.events.log())
+        task, events, checkpoints = self._shelf.read()
         assert task is not None
         check_task(task, events)
         assert task == self.task
         assert events == self._reference.events
-        assert self._store.tasks._shelf.checkpoints == self._reference.checkpoints
+        assert checkpoints == self._reference.checkpoints
         self.seen.update(str(event.name) for event in turn.events)
         self.seen.update(str(result.why) for result in turn.results if isinstance(result, Refused))
         return turn
@@ -208,13 +256,13 @@ class Exploration(msgspec.Struct):
     seen: set[str]
 
 
-def explore(recovery: Recovery, depth: int) -> Exploration:
+def explore(recovery: Recovery, depth: int, make_shelf: Callable[[], Shelf] = MemoryShelf) -> Exploration:
     """Take every order of at most `depth` steps; one that comes to a world met before goes on as from there.
 
     Raises:
         AssertionError: a path broke a promise; names the path.
     """
-    start = World(recovery).key()
+    start = World(recovery, make_shelf()).key()
     leads_to: dict[Any, list[Any]] = {}
     frontier: dict[Any, Path] = {start: ()}
     seen: set[str] = set()
@@ -222,8 +270,8 @@ def explore(recovery: Recovery, depth: int) -> Exploration:
         found: dict[Any, Path] = {}
         for key, path in frontier.items():
             leads_to[key] = []
-            for step in list(told(path, recovery).steps()):
-                world = told((*path, step), recovery)
+            for step in list(told(path, World(recovery, make_shelf())).steps()):
+                world = told((*path, step), World(recovery, make_shelf()))
                 seen |= world.seen
                 leads_to[key].append(reached := world.key())
                 found.setdefault(reached, (*path, step))
@@ -238,9 +286,8 @@ def explore(recovery: Recovery, depth: int) -> Exploration:
     return Exploration(len(leads_to) + len(frontier), sum(map(len, leads_to.values())), ways.total(), seen)
 
 
-def told(path: Path, recovery: Recovery) -> World:
-    """Make the world that `path` leads to."""
-    world = World(recovery)
+def told(path: Path, world: World) -> World:
+    """Lead a new world along `path`."""
     try:
         for place, step in enumerate(path, start=1):
             world.is_past = place < len(path)

@@ -29,6 +29,7 @@ OUTLIVED = frozenset({"busy", "cut", "unanswered"})
 TABLES = """SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables
 WHERE schemaname = 'windlass' AND tablename NOT LIKE 'ended\\_%' AND tablename NOT IN ('migrations')"""
 CHECKPOINTS = "SELECT number, checkpoint FROM windlass.checkpoints"
+CHECKPOINT = "SELECT checkpoint FROM windlass.checkpoints WHERE number = $1"
 LEFT_BEHIND = """
 SELECT 'checkpoint' AS what, number FROM windlass.checkpoints WHERE number NOT IN (SELECT number FROM known)
 UNION ALL SELECT 'file', number FROM windlass.files WHERE number NOT IN (SELECT number FROM known)
@@ -71,6 +72,7 @@ class PostgresRig:
         self._url = url
         self.ids = CountedIds()
         self._given = 0
+        self._kinds = 0
         self._numbers: dict[int, int] = {}
         self._seqs: dict[int, int] = {}
         self._left = 0
@@ -112,6 +114,19 @@ class PostgresRig:
         kept = {self._numbers[number]: checkpoint for number, checkpoint in checkpoints}
         everything = await everything_in(self.bench.store)
         return {name: self._told(part) for name, part in everything.items()} | {"checkpoints": kept}
+
+    def begin_anew(self) -> str:
+        """Forget every task there is, for one that is alone in the reference: gives a kind for it that none had."""
+        self._numbers, self._seqs, self.ids.given = {}, {}, 0
+        self._kinds += 1
+        return f"kind-{self._kinds}"
+
+    async def read(self, number: int) -> tuple[Any, Any, dict[int, bytes]]:
+        """Read a task, its events and its checkpoint, by its number in the reference."""
+        own = next((ours for ours, theirs in self._numbers.items() if theirs == number), UNKNOWN)
+        task, events = await self.bench.store.tasks.get(own), await self.bench.store.events.history(own)
+        kept = await self._aside.fetchval(CHECKPOINT, own)
+        return self._told(task), self._told(list(events)), {} if kept is None else {number: kept}
 
     async def turn(self, writes: Sequence[Write], wanted: Wanted, *, now: datetime) -> Turn:
         """Make a turn, in the store's own numbers."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
-from model_interleavings import explore
+from model_interleavings import PostgresShelf, explore
+from model_postgres import PostgresRig
 
+from postgres import database
 from windlass.contracts.tasks import Refusal
 from windlass.core.state import EventName, Recovery
 
@@ -31,10 +34,34 @@ def explore_and_tell(recovery: Recovery, depth: int) -> None:
     assert explored.seen == OCCURS | ONLY_WITH[recovery]
 
 
+def explore_on_postgres(recovery: Recovery, depth: int) -> None:
+    with database("orders") as url, asyncio.Runner() as runner:
+        run = runner.get_loop().run_until_complete
+        rig = PostgresRig(url)
+        run(rig.open())
+        try:
+            explored = explore(recovery, depth, lambda: PostgresShelf(rig, run))
+        finally:
+            run(rig.close())
+    assert {"started", "succeeded", "cancelled", Refusal.STALE, Refusal.STATE} <= explored.seen
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("recovery", "depth"), [(Recovery.RETRY, 9), (Recovery.FAIL, 12), (Recovery.HOLD, 12)])
 def test_no_order_of_events_breaks_a_promise(recovery: Recovery, depth: int) -> None:
     explore_and_tell(recovery, depth)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("recovery", list(Recovery))
+def test_no_order_of_events_breaks_a_promise_on_postgresql(recovery: Recovery) -> None:
+    explore_on_postgres(recovery, 4)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1_800)
+def test_no_order_of_seven_events_breaks_a_promise_on_postgresql() -> None:
+    explore_on_postgres(Recovery.RETRY, 7)
 
 
 @pytest.mark.prove

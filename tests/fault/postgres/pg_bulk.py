@@ -33,7 +33,7 @@ SELECT number, 1, created_at, 'submitted', 'queued', 0
 FROM windlass.specs WHERE number BETWEEN $1 AND $1 + $2 - 1"""
 _RUN: Final = """
 INSERT INTO windlass.events (number, ordinal, at, name, state, attempt, token)
-SELECT number, ordinal, created_at + (ordinal - 1) * interval '1 s', name, state, 1, md5(number::text)::uuid
+SELECT number, ordinal, created_at + (ordinal - 1) * interval '1 s', one.name, one.state, 1, md5(number::text)::uuid
 FROM windlass.specs, (VALUES (2, 'started', 'running'), (3, 'succeeded', 'succeeded')) AS one (ordinal, name, state)
 WHERE number BETWEEN $1 AND $1 + $2 - 1
 ORDER BY number, ordinal"""

@@ -34,17 +34,16 @@ class Flow:
         self.started = 0
         self._settles: list[Settle] = []
 
-    async def cycle(self, count: int) -> None:
+    async def cycle(self, count: int, *, slots: int) -> None:
         """Submit so many tasks, half of which fall due a moment later, and end those of the last cycle; then claim as
-        many, with twice as many slots free for them.
+        many at least, for so many free slots.
         """
         now = datetime.now(UTC)
         submits = [Submit(_new(now, now + _AHEAD * (place % 2))) for place in range(count)]
         await self.store.tasks.turn([*self._settles, *submits], Wanted(), now=now)
-        await self.claim(2 * count, least=count)
+        await self._claim(slots, least=count)
 
-    async def claim(self, slots: int, *, least: int) -> None:
-        """Claim for free slots, of which so many at least must be filled."""
+    async def _claim(self, slots: int, *, least: int) -> None:
         wanted = Wanted(slots={_POOL: slots}, pools=_POOLS)
         now = datetime.now(UTC)
         began_at = time.perf_counter()

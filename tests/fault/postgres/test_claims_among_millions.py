@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +22,9 @@ from windlass.store.postgres import claim_statements, statements
 
 pytestmark = pytest.mark.anyio
 
-MILLIONS = {"waiting": 2_000_000, "scheduled": 1_000_000, "finished": 5_000_000}
+MILLION = int(os.environ.get("MILLION", "1_000_000"))
+"""How much a million is: a smaller one tries the proof out."""
+MILLIONS = {"waiting": 2 * MILLION, "scheduled": MILLION, "finished": 5 * MILLION}
 SAMPLES = 1_500
 WARM = 50
 TASKS = 50
@@ -40,7 +43,7 @@ async def loading(url: str) -> AsyncIterator[Bulk]:
 
 # ── the plans ──────────────────────────────────────────────────────
 
-SHORT = 5_000
+SHORT = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ async def loaded(anyio_backend: str) -> AsyncIterator[str]:
     """Give a database with thousands of each sort of task."""
     with database("loaded") as url:
         async with flowing(url) as flow:
-            await flow.cycle(2)
+            await flow.cycle(2, slots=2)
         async with loading(url) as bulk:
             await bulk.waiting(SHORT)
             await bulk.scheduled(SHORT)
@@ -74,19 +77,19 @@ TURN = {
     for name, text in (vars(statements) | vars(claim_statements)).items()
     if name.isupper() and isinstance(text, str) and re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", text)
 }
-BY_NUMBERS = {"LOCK_HOT", "LOCK_ENDED", "LOCK_GOING", "FILES"}
-"""These put into order what they were given the numbers of, and a page of what has ended first of a few states."""
+OF_TOMBSTONES = {"SWEEP", "FORGET_TOMBSTONES"}
+"""Left out: there are no tombstones here, so their plans say nothing."""
+ORDERING = {"ENDED_FIRST", "FILES", "LOCK_ENDED", "LOCK_GOING", "LOCK_HOT", "MET", "ROOMY_QUEUES"}
+"""These sort no more than they were asked for: of each number, id or lane one, of each state so many."""
 
 
-@pytest.mark.parametrize("name", sorted(TURN))
+@pytest.mark.parametrize("name", sorted(TURN.keys() - OF_TOMBSTONES))
 def test_no_statement_of_a_turn_scans_or_sorts_what_grows(loaded: str, name: str) -> None:
     begin = statements.OPEN.replace("$1", "NULL")
     asked = f"BEGIN;\n\\o /dev/null\n{begin};\n\\o\nEXPLAIN (GENERIC_PLAN, FORMAT JSON) {TURN[name]};\nROLLBACK"
     explained = shared_postgres().ask(asked, database_name(loaded))
     found = costly_steps(json.loads(explained)[0]["Plan"])
-    if name in BY_NUMBERS:
-        found = [step for step in found if "Sort" not in step]
-    assert found == [], explained
+    assert [step for step in found if name not in ORDERING or "Sort" not in step] == [], explained
 
 
 # ── the proof ──────────────────────────────────────────────────────
@@ -98,7 +101,7 @@ async def interleave(flows: Sequence[Flow], cycles: int) -> None:
         flow.claims_s.clear()
     for place in range(cycles):
         for flow in flows if place % 2 else reversed(flows):
-            await flow.cycle(TASKS)
+            await flow.cycle(TASKS, slots=TASKS)
 
 
 @pytest.fixture
@@ -122,9 +125,6 @@ async def test_claims_stay_as_quick_among_millions(two_databases: tuple[str, str
                 await bulk.settle_down()
                 await interleave([none, millions], SAMPLES)
                 p99, among = percentile_ms(none.claims_s, 0.99), percentile_ms(millions.claims_s, 0.99)
-                print(
-                    f"\nnow {MILLIONS[sort]:,} {sort} too; {told('among none', none)}; {told('among them', millions)}; "
-                    f"p99 {among / p99:.2f} times as long",
-                    flush=True,
-                )
+                compared = f"{told('among none', none)}; {told('among them', millions)}; {among / p99:.2f} at p99"
+                print(f"\n{MILLIONS[sort]:,} {sort} beside the others: {compared}", flush=True)
                 assert among <= FLAT * p99

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bench_runs import processes_in, run_bench
+from postgres_server import need_postgres
 
 FIGURES = {
     "submits": {
@@ -45,6 +46,7 @@ def test_a_bench_says_its_figures_and_their_ratios_to_a_limit(name: str, tmp_pat
     assert ran.returncode == 0, ran.stderr
     document = json.loads(ran.stdout)
     assert document["sizes"]["name"] == "tiny"
+    assert document["database"] == "sqlite"
     assert document["machine"]["cores"] >= 1
     assert {"python", "windlass", "sqlite", "uvicorn"} <= set(document["versions"])
     assert list(document["benches"]) == [name]
@@ -54,6 +56,24 @@ def test_a_bench_says_its_figures_and_their_ratios_to_a_limit(name: str, tmp_pat
     assert RATIOS[name] in bench["ratios"]
     for figure, middle in {**bench["figures"], **bench["ratios"]}.items():
         check_middle(figure, middle)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["end_to_end", "turns"])
+def test_a_bench_on_postgresql_has_a_limit_of_its_own(name: str, tmp_path: Path) -> None:
+    need_postgres()
+    ran = run_bench(tmp_path, "--database", "postgres", "--only", name, "--json")
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["database"] == "postgres"
+    assert {"postgresql", "asyncpg"} <= set(document["versions"])
+    bench = document["benches"][name]
+    assert {each.replace("inserts", "lives") for each in FIGURES[name]} <= set(bench["figures"])
+    assert RATIOS[name].replace("inserts", "lives") in bench["ratios"]
+    for figure, middle in {**bench["figures"], **bench["ratios"]}.items():
+        check_middle(figure, middle)
+    assert list(tmp_path.iterdir()) == []
+    assert processes_in(tmp_path) == []
 
 
 def check_middle(name: str, middle: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Attempts behind a fence: those that run end, those that come do not begin, and cancels of elsewhere are heeded once."""
+"""Attempts behind a fence: those that run end, those that come do not begin; and cancels of elsewhere, heeded once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from windlass.contracts.link import Gone
 from windlass.contracts.tasks import RequestCancel, Wanted
 from windlass.core.limits import LEASE_TTL_S
 from windlass.core.state import Reason, State
+from windlass.core.stop import StopReason
 from windlass.core.task import Error
+from windlass.engine.runner import Runner
 from windlass.wire.frames import Accepted, Ended
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +86,17 @@ async def test_attempts_begin_again_once_the_fence_is_lifted(room: Room) -> None
     assert not room.attempts.knows(claimed.task)
 
 
-async def test_a_cancel_taken_elsewhere_is_heeded_once_and_for_its_attempt_alone(room: Room) -> None:
+async def test_a_cancel_taken_elsewhere_is_heeded_once_and_for_its_attempt_alone(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons: list[StopReason] = []
+    stop = Runner.stop
+
+    def noted(self: Runner, reason: StopReason, **options: float | None) -> None:
+        reasons.append(reason)
+        stop(self, reason, **options)
+
+    monkeypatch.setattr(Runner, "stop", noted)
     task, seat = await room.begin()
     await room.tasks.real.turn([RequestCancel(task.number, CLOCK.now(), grace_s=60.0)], Wanted(), now=CLOCK.now())
     [cancelling] = await room.tasks.cancelling()
@@ -95,5 +107,6 @@ async def test_a_cancel_taken_elsewhere_is_heeded_once_and_for_its_attempt_alone
         room.attempts.heed([cancelling])
         await asyncio.sleep(0.01)
     assert seat.asked == ["assign", "tell cancel"]
+    assert reasons == [StopReason.CANCEL]
     seat.say(Ended(seat.token, STOPPED, stopped=True))
     assert (await room.until_over(task)).state is State.CANCELLED

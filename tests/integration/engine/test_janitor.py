@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -327,3 +328,27 @@ async def test_a_started_engine_removes_what_is_past_its_time(tmp_path: Path, mo
                     break
                 await asyncio.sleep(0.01)
     assert_clean(tmp_path)
+
+
+@pytest.mark.parametrize(("every_s", "least", "most"), [(0.0, 3, 1_000), (math.inf, 1, 1)])
+async def test_orphans_are_looked_for_at_the_start_and_again_where_others_delete_too(
+    room: Room, monkeypatch: pytest.MonkeyPatch, every_s: float, least: int, most: int
+) -> None:
+    looks: list[Path] = []
+    rounds = 0
+
+    async def look(_tasks: object, files: Path, *, now: datetime) -> None:
+        looks.append(files)
+
+    async def tidy() -> None:
+        nonlocal rounds
+        rounds += 1
+
+    monkeypatch.setattr(module, "remove_orphans", look)
+    monkeypatch.setattr(module, "TIDY_EVERY_S", 0.001)
+    janitor = room.janitor()
+    monkeypatch.setattr(janitor, "tidy", tidy)
+    janitor.start(orphans_every_s=every_s)
+    await until(lambda: rounds >= 5)
+    await janitor.stop()
+    assert least <= len(looks) <= most

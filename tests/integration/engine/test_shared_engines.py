@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from postgres import database
 from shared_room import QUICK, Join, eventually, shared_engines
 
+from postgres import database
 from windlass.config.schema import Postgres
 from windlass.contracts.engine_api import QueueChange
 from windlass.contracts.registry import ServerRow
@@ -71,7 +71,8 @@ async def test_servers_that_cannot_wake_each_other_look_for_themselves(join: Joi
     waiting = asyncio.create_task(front.engine.wait_for_end(running.id, timeout_s=10.0))
     await asyncio.sleep(0)
     await front.engine.cancel(task.id)
-    assert (await waiting).state is State.CANCELLED
+    async with asyncio.timeout(6):  # long before it would look again by itself
+        assert (await waiting).state is State.CANCELLED
     idle = await front.submit("hello", {"name": "you"})
     assert (await front.engine.wait_for_end(idle.id, timeout_s=4.0)).state is State.SUCCEEDED
 

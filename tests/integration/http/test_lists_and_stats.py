@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from live_front import Live
-from stores import STORES
 
 
 def test_lists_are_filtered_by_time_and_by_what_tasks_wait_for(live: Live):
@@ -98,7 +97,7 @@ def test_the_counters_say_how_many_tasks_are_where(live: Live):
         assert stats["tasks"][state] == sum(queue["tasks"][state] for queue in stats["queues"])
         assert stats["tasks"][state] == len(live.numbers(f"state={state}&limit=500"))
     assert stats["size_bytes"] == sum(queue["size_bytes"] for queue in stats["queues"])
-    assert stats["store"]["kind"] in STORES
+    assert stats["store"]["kind"] in ("memory", "sqlite", "postgresql")
     assert "place" not in stats["store"]
     live.ask("POST", "/v1/bulk", {"action": "cancel", "filter": {"queue": "counted"}, "grace_s": 0})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import date
 from typing import Any, Final, Protocol, TypeVar
 
 from windlass.config.schema import Postgres
@@ -114,8 +115,8 @@ class Database:
         except OF_DRIVER as error:
             raise translated(error) from error
 
-    async def write(self, job: Job[T]) -> T:
-        """Run `job` in a transaction, durable when this returns.
+    async def write(self, job: Job[T], *, first: str = "") -> T:
+        """Run `job` in a transaction that begins with the statements `first`, durable when this returns.
 
         `job` is run again, as a whole, after contention and after a connection that was lost before its COMMIT was
         sent; so it keeps nothing but what it returns, or what a hook of `on_rollback` forgets.
@@ -127,7 +128,7 @@ class Database:
 
         Concurrency: one at a time, in the order of the calls. A caller that leaves does not stop it.
         """
-        return await self._shielded(self._write(job))
+        return await self._shielded(self._write(job, first))
 
     async def read(self, job: Job[T], *, is_one_moment: bool = False) -> T:
         """Run `job`, which only reads; run again when its connection is lost.
@@ -165,25 +166,25 @@ class Database:
 
     # writing ─────────────────────────────────────────────────────
 
-    async def _write(self, job: Job[T]) -> T:
+    async def _write(self, job: Job[T], first: str) -> T:
         patience = self._patience
         await patience.take(self._turnstile)
         try:
-            return await self._persist(job, patience)
+            return await self._persist(job, first, patience)
         finally:
             self._turnstile.release()
 
-    async def _persist(self, job: Job[T], patience: Patience) -> T:
+    async def _persist(self, job: Job[T], first: str, patience: Patience) -> T:
         pause_s = _PAUSE_S
         for tries_left in reversed(range(_TRIES)):
             session = await self._writer.get(patience)
             try:
-                return await self._transact(session, job)
+                return await self._transact(session, job, first)
             except Exception as error:
                 for forget in self._undone:
                     forget()
                 if (day := missing_day(error)) is not None:
-                    await make_day(await self._writer.get(patience), day, self._limits)
+                    await self._make_day(day, patience)
                     continue
                 meaning = meaning_of(error)
                 if meaning is None:
@@ -195,10 +196,20 @@ class Database:
                     pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         raise StoreUnavailable("PostgreSQL: the transaction did not get through")
 
-    async def _transact(self, session: Session, job: Job[T]) -> T:
-        turn = uuid.uuid4()
+    async def _make_day(self, day: date, patience: Patience) -> None:
+        """Make a day's partition. What keeps it from being made now may be gone when the transaction lacks it again."""
         try:
-            await session.execute(BEGIN_WRITE + self._limits + _NOTE_TURN.format(writer=self.writer, turn=turn))
+            await make_day(await self._writer.get(patience), day, self._limits)
+        except OF_DRIVER as error:
+            meaning = meaning_of(error)
+            if meaning is None or meaning.remedy is Remedy.NONE or not patience.left_s:
+                raise translated(error) from error
+
+    async def _transact(self, session: Session, job: Job[T], first: str) -> T:
+        turn = uuid.uuid4()
+        note = _NOTE_TURN.format(writer=self.writer, turn=turn)
+        try:
+            await session.execute(BEGIN_WRITE + self._limits + first + note)
             result = await job(session)
         except BaseException as error:
             await self._undo(self._writer, session, error)

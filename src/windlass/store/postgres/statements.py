@@ -12,6 +12,10 @@ from windlass.store.postgres.rows import ENDED_COLUMNS, FILE_COLUMNS, HOT_COLUMN
 
 # ── the turn ───────────────────────────────────────────────────────
 
+# Have nobody change what is kept of queues while this turn goes by it.
+GO_BY_QUEUES: Final = "LOCK TABLE windlass.queues IN ROW SHARE MODE;"
+# Change what is kept of queues once no turn goes by what was kept before: no limit is passed even by one under way.
+CHANGE_QUEUES: Final = "LOCK TABLE windlass.queues IN EXCLUSIVE MODE;"
 # Begin: all that a turn reads it finds by a key, and so it shall be planned, however small the tables were when their
 # statistics were taken. Then hold the lease, which cannot end before the turn does; no value where it has ended.
 OPEN: Final = """

@@ -50,8 +50,9 @@ class PostgresTasks(TaskReads):
         async def make(connection: Connection) -> tuple[Turn, Ledger, Rotation]:
             return await self._make(connection, writes, wanted, now=now)
 
-        turn, ledger, self._rotation = await self._writer.write(make)
         has_set = any(isinstance(write, SetQueue | DeclareQueues) for write in writes)
+        lock = sql.CHANGE_QUEUES if has_set else sql.GO_BY_QUEUES
+        turn, ledger, self._rotation = await self._writer.write(make, first=lock)
         self._wakes.tell(
             numbers={event.number for event in turn.events} | ledger.touched,
             has_work=has_set or ledger.has_freed or bool(ledger.left_ready),
