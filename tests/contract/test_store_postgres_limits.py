@@ -42,7 +42,8 @@ async def test_a_turn_under_way_goes_by_the_queues_as_they_are(opened: Open, raw
     await change_under_way.start()
     await raw.execute(sql.CHANGE_QUEUES)
     await raw.execute("INSERT INTO windlass.queues (name, set_concurrency) VALUES ('default', 1)")
-    claiming = asyncio.create_task(bench.turn(*[Submit(bench.new()) for _ in range(3)], slots=ALL))
+    submits = [Submit(bench.new()) for _ in range(3)]
+    claiming = asyncio.create_task(bench.turn(*submits, slots=ALL))
     while not claiming.done() and not await raw.fetchval(_WAITING):
         await asyncio.sleep(0.01)
     assert not claiming.done()

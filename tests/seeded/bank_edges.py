@@ -93,8 +93,8 @@ EDGES: tuple[Bug, ...] = (
     Bug(
         "credentials go along to another origin",
         "outbound/transport.py",
-        "            if url.origin != first.origin:",
-        "            if False:",
+        "leaves=url.origin != first.origin)",
+        "leaves=False)",
         (f"{GUARD}::test_the_callers_headers_stay_with_the_first_origin",),
     ),
     Bug(

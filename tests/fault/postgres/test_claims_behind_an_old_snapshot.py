@@ -57,8 +57,8 @@ class Explained:
         self._database = database
         self.blocks: dict[str, list[int]] = {READY_TASKS: [], NEXT_DUE: []}
 
-    async def write(self, job: Callable[[Any], Awaitable[Any]]) -> Any:
-        return await self._database.write(lambda connection: job(_Explaining(connection, self.blocks)))
+    async def write(self, job: Callable[[Any], Awaitable[Any]], **how: Any) -> Any:
+        return await self._database.write(lambda connection: job(_Explaining(connection, self.blocks)), **how)
 
 
 class _Explaining:
