@@ -13,9 +13,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from postgres import database, database_name, shared_postgres
+from plans import costly_steps, steps_of
 from store_cases import Bench
 
+from postgres import database, database_name, shared_postgres
 from windlass.contracts.registry import ServerRow
 from windlass.contracts.tasks import RequestCancel, Submit
 from windlass.core.query import Order, TaskQuery
@@ -81,7 +82,6 @@ async def session(url: str) -> AsyncIterator[Any]:
 
 # ── plans ──────────────────────────────────────────────────────────
 
-GROWS = re.compile("tasks|specs|events|ended.*|files|tombstones")
 READING = {
     name: text
     for name, text in (vars(sql) | vars(lists)).items()
@@ -95,34 +95,9 @@ SORTING = {"PAGE_NEWEST_BY_KEY", "PAGE_OLDEST_BY_KEY"}
 """What few tasks have in common is sorted: of a key there is one for each kind and origin."""
 
 
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes_of(part)
-
-
-def is_walk(node: dict[str, Any], parent: str) -> bool:
-    """Whether a step goes through all there is, more than to the first of an index or through those that run."""
-    if node["Node Type"] == "Seq Scan":
-        return True
-    is_first = parent == "Limit" and "Filter" not in node
-    is_bound = "Index Cond" in node or node.get("Index Name") == "running_tasks" or is_first
-    return node["Node Type"].startswith("Index") and not is_bound
-
-
 def bad_steps(name: str, plan: dict[str, Any]) -> list[str]:
     """Name what of a plan costs more the more tasks there are."""
-    found: list[str] = []
-    for node in nodes_of({"Node Type": "", "Plans": [plan]}):
-        found += [
-            f"{step['Node Type']} on {step['Relation Name']}"
-            for step in node.get("Plans", [])
-            if GROWS.fullmatch(step.get("Relation Name", "")) and is_walk(step, node["Node Type"])
-        ]
-        grows = any(GROWS.fullmatch(part.get("Relation Name", "")) for part in nodes_of(node))
-        if node["Node Type"].endswith("Sort") and grows and name not in SORTING:
-            found.append(f"{node['Node Type']} by {node['Sort Key']}")
-    return found
+    return [step for step in costly_steps(plan) if name not in SORTING or "Sort by" not in step]
 
 
 @pytest.mark.parametrize("name", sorted(READING))
@@ -141,7 +116,7 @@ class Examined:
 
     async def fetch(self, query: str, *args: Any) -> Any:
         explained = await self._connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *args)
-        for node in nodes_of(plan := json.loads(explained)[0]["Plan"]):
+        for node in steps_of(plan := json.loads(explained)[0]["Plan"]):
             if re.fullmatch("tasks|ended.*", node.get("Relation Name", "")):
                 looked_at = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
                 self.rows += round(looked_at * node["Actual Loops"])

@@ -37,11 +37,12 @@ def blocks_of(plan: dict[str, Any]) -> int:
 
 
 def _is_walk(step: dict[str, Any], parent: str) -> bool:
-    """Whether a step goes through all there is, more than to the first of an index."""
+    """Whether a step goes through all there is, more than to the first of an index or through those that run."""
     if step["Node Type"] == "Seq Scan":
         return True
     is_first = parent == "Limit" and "Filter" not in step
-    return step["Node Type"].startswith(("Index", "Bitmap")) and "Index Cond" not in step and not is_first
+    is_bound = "Index Cond" in step or step.get("Index Name") == "running_tasks" or is_first
+    return step["Node Type"].startswith(("Index", "Bitmap Index")) and not is_bound
 
 
 def _is_of_what_grows(step: dict[str, Any]) -> bool:

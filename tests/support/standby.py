@@ -51,7 +51,7 @@ def primary_and_standby(**settings: str) -> Iterator[Pair]:
         standby.configure(hot_standby="on")
         pair = Pair(primary, standby)
         try:
-            standby.start()
+            standby.start(remove=Path(directory))
             primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{_NAME}'; SELECT pg_reload_conf()")
             pair.until_in_step()
             yield pair

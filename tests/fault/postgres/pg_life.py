@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from msgspec.structs import replace
-from store_cases import ALL, FAILED, OK, Bench, applied_task, attempt_writes
+from store_cases import FAILED, OK, Bench, applied_task, attempt_writes
 from store_ids import SeededIds
 
 from windlass.config.schema import Postgres
@@ -28,7 +28,7 @@ from windlass.core.ids import TaskId
 from windlass.core.query import TaskQuery
 from windlass.core.queue import QueueDefaults
 from windlass.core.task import Task
-from windlass.store.postgres.store import PostgresStore, open_postgres
+from windlass.store.postgres.store import open_postgres
 
 Story = dict[str, Any]
 """What has become of each task of a life, by the part it plays in it."""
@@ -124,12 +124,3 @@ class Life:
 
 def _fate(task: Task, events: Sequence[str]) -> tuple[Any, ...]:
     return (task.state, task.attempt, task.charged, task.version, task.reason, *events)
-
-
-def store_of(bench: Bench) -> PostgresStore:
-    """Reach below the ports."""
-    assert isinstance(bench.store, PostgresStore)
-    return bench.store
-
-
-__all__ = ["ALL", "CALM", "Life", "Story", "open_bench", "store_of"]
