@@ -13,7 +13,7 @@ from windlass.contracts.tasks import Claimed, Hold, Submit
 from windlass.core.outcome import Interrupted
 from windlass.core.task import Error
 from windlass.errors import StoreUnavailable
-from windlass.store.postgres.floors import AGAIN_S, SLOW_LOOKS, SLOW_S, USED_S
+from windlass.store.postgres.floors import AGAIN_S, LAG_S, SHARE, SLOW_LOOKS, SLOW_S, USED_S
 from windlass.store.postgres.store import PostgresStore
 
 pytest_plugins = ["store_fixtures", "store_servers"]
@@ -44,7 +44,7 @@ class HandClock:
 
 
 async def with_floors(bench: Bench) -> HandClock:
-    """Have a store look behind floors, as if its looks were slow."""
+    """Have a store look behind floors, as if its looks were slow, and had been for as long as floors lag behind."""
     clock = HandClock()
     tasks = postgres_of(bench).tasks
     tasks._monotonic = clock
@@ -54,6 +54,9 @@ async def with_floors(bench: Bench) -> HandClock:
     for expected in range(1, 1 + SLOW_LOOKS):
         assert numbers(await bench.claim(shared=1)) == [expected]
     clock.step = 0.0
+    for _ in range(2):
+        clock.now += LAG_S
+        tasks._floors.after(0)
     return clock
 
 
@@ -83,6 +86,32 @@ async def test_looks_without_a_floor_are_bounded_too(opened: Open) -> None:
     assert await here.claim(shared=9) == []
     clock.now += AGAIN_S
     assert numbers(await here.claim(shared=9)) == [late.number]
+
+
+async def test_a_task_that_is_committed_a_moment_late_is_not_overlooked(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    clock = await with_floors(here)
+    assert numbers(await here.claim(shared=1)) == [3]
+    late = await there.submit(run_at=START - timedelta(microseconds=1))
+    await here.turn(Submit(here.new(run_at=START - timedelta(seconds=1))))
+    assert numbers(await here.claim(shared=1)) == [late.number + 1]
+    clock.now += LAG_S / 2
+    assert numbers(await here.claim(shared=1)) == [late.number]
+
+
+async def test_the_slower_looks_without_a_floor_are_the_rarer_they_are(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    clock = await with_floors(here)
+    took_s = 0.2
+    clock.now += USED_S
+    clock.step = took_s / 2  # it is read twice
+    assert numbers(await here.claim(shared=1)) == [3]
+    clock.step = 0.0
+    late = await there.submit(run_at=START - timedelta(seconds=9))
+    clock.now += took_s / SHARE - 1
+    assert numbers(await here.claim(shared=2)) == [4]
+    clock.now += 1
+    assert numbers(await here.claim(shared=1)) == [late.number]
 
 
 async def test_a_server_lowers_its_floor_for_what_it_makes_ready_itself(opened: Open) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import asyncpg
 import pytest
 from plans import costly_steps, steps_of
+from postgres import database, database_name, shared_postgres
 from store_cases import Bench
 
-from postgres import database, database_name, shared_postgres
 from windlass.contracts.registry import ServerRow
 from windlass.contracts.tasks import RequestCancel, Submit
 from windlass.core.query import Order, TaskQuery

@@ -149,20 +149,25 @@ class _Link:
         self._is_half_closed = False
 
     async def run(self) -> None:
-        with contextlib.suppress(OSError, EOFError, struct.error):
-            await self._proxy.may_pass()
-            start = await read_start(self._from_client, self._to_client)
-            await self._proxy.may_pass()
-            from_server, self._to_server = await asyncio.open_connection("127.0.0.1", self._proxy.target)
-            self._to_server.write(start.raw)
-            ways = [asyncio.ensure_future(self._upward()), asyncio.ensure_future(self._downward(from_server))]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
-        self.close()
+        try:
+            with contextlib.suppress(OSError, EOFError, struct.error):
+                await self._pass()
+        finally:
+            self.close()
+
+    async def _pass(self) -> None:
+        await self._proxy.may_pass()
+        start = await read_start(self._from_client, self._to_client)
+        await self._proxy.may_pass()
+        from_server, self._to_server = await asyncio.open_connection("127.0.0.1", self._proxy.target)
+        self._to_server.write(start.raw)
+        ways = [asyncio.ensure_future(self._upward()), asyncio.ensure_future(self._downward(from_server))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     def cut(self) -> None:
         """Reset the connection at both ends."""

@@ -11,10 +11,10 @@ from contextlib import suppress
 import pytest
 from pg_life import Life, Story, open_bench
 from pg_messages import AWAITED, Message
+from postgres import database, database_name, shared_postgres
 from proxy import Act, Proxy, pass_all, proxy_to
 from rotation import share, todays_turn
 
-from postgres import database, database_name, shared_postgres
 from windlass.errors import StoreUnavailable, StoreUncertain
 
 pytestmark = pytest.mark.anyio
@@ -65,14 +65,22 @@ class Cutter:
         return [place for place in waited if place > self._opened]
 
 
+async def _twice_the_same(cutter: Cutter) -> tuple[Story, Sequence[int]]:
+    """Live until two lives have sent the same: a claim that was slow, on a busy machine, makes the next look twice."""
+    due, places = await cutter.live(), cutter.places()
+    for _ in range(5):
+        assert await cutter.live() == due
+        if cutter.places() == places:
+            return due, places
+        places = cutter.places()
+    raise AssertionError("a life is not the same each time")
+
+
 async def _cut_everywhere(proxy: Proxy, *, shares: int, ways: int) -> None:
     with database("cuts") as url:
         cutter = Cutter(proxy, database_name(url))
         await cutter.live()  # makes the day that tasks end on
-        due = await cutter.live()
-        places = cutter.places()
-        assert await cutter.live() == due
-        assert places == cutter.places(), "a life is not the same each time"
+        due, places = await _twice_the_same(cutter)
         assert len(places) > 100
         for place in share(places, of=shares):
             for way in range(ways):
