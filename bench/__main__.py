@@ -18,7 +18,7 @@ import msgspec
 
 from bench import drain, end_to_end, growth, latency, memory, submits, turns
 from bench.beds import Bed, SqliteBed
-from bench.cluster import postgres_bed
+from bench.postgres_bed import postgres_bed
 from bench.processes import ROOT, BenchError
 from bench.report import Observer, table
 from bench.rounds import Bench, Measured, summarize
