@@ -17,7 +17,7 @@ from windlass.errors import StoreError, StoreUnavailable, StoreUncertain
 from windlass.store.postgres import schema
 from windlass.store.postgres.connections import Connector, jittered
 from windlass.store.postgres.driver import Connection, Session
-from windlass.store.postgres.failures import OF_DRIVER, Remedy, in_words, meaning_of, translated
+from windlass.store.postgres.failures import OF_DRIVER, Remedy, in_words, meaning_of, sqlstate_of, translated
 from windlass.store.postgres.partitions import make_day, missing_day
 from windlass.store.postgres.sessions import KeptSession, Patience, SessionPool
 from windlass.store.postgres.transactions import BEGIN_READ, BEGIN_WRITE, limits_of, roll_back
@@ -80,6 +80,7 @@ class Database:
         self._writer = KeptSession(connector, settings, name="writer", warn=self._heed)
         self._readers = SessionPool(connector, settings)
         self._turnstile = asyncio.Semaphore(1)
+        self._met: Session | None = None
         self._undone: list[Callable[[], None]] = []
         self._running: set[asyncio.Task[Any]] = set()
         self._is_closed = False
@@ -178,23 +179,35 @@ class Database:
         pause_s = _PAUSE_S
         for tries_left in reversed(range(_TRIES)):
             session = await self._writer.get(patience)
+            self._meet(session)
             try:
                 return await self._transact(session, job, first)
             except Exception as error:
-                for forget in self._undone:
-                    forget()
+                self._forget()
                 if (day := missing_day(error)) is not None:
                     await self._make_day(day, patience)
                     continue
                 meaning = meaning_of(error)
                 if meaning is None:
                     raise
-                if meaning.remedy is Remedy.NONE or not tries_left or not patience.left_s:
+                if meaning.remedy is Remedy.NONE or not tries_left:
                     raise translated(error) from error
+                if not patience.left_s:
+                    raise StoreUnavailable(f"PostgreSQL: {in_words(error)}", sqlstate=sqlstate_of(error)) from error
                 if meaning.remedy is Remedy.AGAIN:
                     await asyncio.sleep(jittered(pause_s))
                     pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         raise StoreUnavailable("PostgreSQL: the transaction did not get through")
+
+    def _meet(self, session: Session) -> None:
+        """Forget what was learnt through an earlier session: after a failover the new primary may never have had it."""
+        if session is not self._met:
+            self._met = session
+            self._forget()
+
+    def _forget(self) -> None:
+        for forget in self._undone:
+            forget()
 
     async def _make_day(self, day: date, patience: Patience) -> None:
         """Make a day's partition. What keeps it from being made now may be gone when the transaction lacks it again."""
@@ -269,7 +282,10 @@ class Database:
         try:
             await session.execute(BEGIN_WRITE + self._limits)
             last = await session.fetchval(_LAST_TURN, self.writer, _NOBODY)
+            self._is_warned = False
             await session.execute("COMMIT")
+            if self._is_warned:
+                raise StoreUncertain("PostgreSQL: the wait for its standbys was cut short")
         except BaseException as error:
             await self._undo(self._writer, session, error)
             raise

@@ -25,8 +25,11 @@ class Record(Protocol):
 class Connection(Protocol):
     """A connection of asyncpg; one statement at a time."""
 
-    async def execute(self, query: str, /, *args: Any) -> str:
-        """Run a statement, or without values several; give the command's tag, such as `UPDATE 3`."""
+    async def execute(self, query: str, /, *args: Any, timeout: float | None = None) -> str:
+        """Run a statement, or without values several; give the command's tag, such as `UPDATE 3`.
+
+        `timeout`: seconds to wait for the answer, where it is not what the connection was opened with.
+        """
         ...
 
     async def executemany(self, command: str, args: Iterable[Values], /) -> None:

@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS windlass.migrations (
 _RECORD: Final = """-- Note a step as taken, in its own transaction.
 INSERT INTO windlass.migrations (version, name, checksum) VALUES ($1, $2, $3)"""
 
+_STEP_S: Final = 86_400.0
+"""LIMIT: for how long a step, or somebody else's, is waited for by the client: it has no way to say for ever."""
+
 _NO_HURRY: Final = """-- A step may take as long as it needs, and other makers before it as well.
 SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = 0;"""
@@ -62,11 +65,11 @@ async def upgrade(connection: Connection, limits: str) -> Sequence[Migration]:
     taken: list[Migration] = []
     while await lacking(connection):
         async with transaction(connection, limits + _NO_HURRY):
-            await connection.execute(LOCK)
+            await connection.execute(LOCK, timeout=_STEP_S)
             step = next(iter(await lacking(connection)), None)
             if step is not None:
                 await connection.execute(_CREATE_RECORD)
-                await connection.execute(step.sql)
+                await connection.execute(step.sql, timeout=_STEP_S)
                 await connection.execute(_RECORD, step.version, step.name, step.checksum)
                 taken.append(step)
     return taken

@@ -37,9 +37,13 @@ def place_of(url: str) -> str:
     'postgresql://a:1,b:2/jobs'
     >>> place_of("postgresql:///jobs?host=/run/postgresql&password=x")
     'postgresql:///jobs?host=/run/postgresql'
+    >>> place_of("postgresql://me:a?b@host/jobs")
+    'postgresql://...'
     """
     scheme, _, rest = url.partition("://")
     address, _, query = rest.partition("?")
+    if "@" in query and "@" not in address:
+        return f"{scheme}://..."  # a password with a ? in it that is not written %3F
     # The last @ before the options: whoever forgot to write one in a password as %40 must not see it in a log.
     places = address.rpartition("@")[2]
     host = "" if places[:1] not in ("", "/") else dict(parse_qsl(query)).get("host", "")
