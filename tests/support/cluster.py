@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from killing import APP, Begun, at_home, read_handlers
@@ -127,19 +127,26 @@ def cluster_on(postgres: PostgresServer, directory: Path, *, size: int, **settin
     postgres.ask(f"CREATE DATABASE {DATABASE}")
     with contextlib.ExitStack() as ends:
         ways = [ends.enter_context(proxy_to(postgres.port)) for _ in range(size)]
+        urls = [postgres.url(DATABASE, port=way.port) for way in ways]
+        yield Cluster(postgres, ends.enter_context(servers_at(urls, directory, **settings)), ways)
+
+
+@contextlib.contextmanager
+def servers_at(urls: Sequence[str], directory: Path, **settings: str) -> Iterator[list[LiveServer]]:
+    """Start a server for each url, with a data directory of its own, and end them."""
+    with contextlib.ExitStack() as ends:
         servers: list[LiveServer] = []
-        for place, way in enumerate(ways):
+        for place, url in enumerate(urls):
             home = (directory / f"server{place}").resolve()
             home.mkdir()
             (home / "tasks.py").write_text(APP)
-            url = postgres.url(DATABASE, port=way.port)
             servers.append(LiveServer(home, "tasks:app", database=url, **{**SETTINGS, **settings}))
             ends.callback(_end, servers[-1])
         for server in servers:
             server.start(wait=False)
         for server in servers:
             until(server.is_ready, "the server is ready", log=server.log)
-        yield Cluster(postgres, servers, ways)
+        yield servers
 
 
 def _end(server: LiveServer) -> None:

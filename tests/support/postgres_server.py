@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from live import free_port
+from live import children, free_port
 from postgres_keeper import unprivileged
 
 PATIENCE_S = 30.0
@@ -52,6 +52,10 @@ class PostgresServer:
     def __init__(self, directory: Path, *, port: int, uid: int) -> None:
         self.directory = directory
         self.data = directory / "data"
+        self.seen_at = self.data
+        """Where this process sees `data`, if that is on a disk of the server's own."""
+        self.prefix: list[str] = []
+        """What puts a command where that disk is."""
         self.log = directory / "postgres.log"
         self.port = port
         self.uid = uid
@@ -60,15 +64,15 @@ class PostgresServer:
 
     # life ────────────────────────────────────────────────────────
 
-    def make(self, **settings: str) -> None:
-        """Make an empty cluster with `SETTINGS` and `settings`."""
-        options = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync", "--no-instructions"]
-        self.run("initdb", "--pgdata", str(self.data), "--locale", "C.UTF-8", *options)
+    def make(self, *options: str, **settings: str) -> None:
+        """Make an empty cluster with `SETTINGS` and `settings`; `options` are initdb's."""
+        fixed = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync", "--no-instructions"]
+        self.run("initdb", "--pgdata", str(self.data), "--locale", "C.UTF-8", *fixed, *options)
         self.configure(**{**SETTINGS, **settings})
 
     def configure(self, **settings: str) -> None:
         """Write settings that count from the next start or `reload` on."""
-        with (self.data / "postgresql.auto.conf").open("a") as written:
+        with (self.seen_at / "postgresql.auto.conf").open("a") as written:
             written.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def start(self, *, owner: int | None = None, remove: Path | None = None, wait: bool = True) -> PostgresServer:
@@ -76,9 +80,10 @@ class PostgresServer:
         directory `remove` goes with it.
         """
         self._remove = remove or self._remove
-        keeper = [sys.executable, "-S", str(_KEEPER), str(owner or os.getpid()), str(self.uid), str(self._remove or "")]
+        keeper = [*self.prefix, sys.executable, "-S", str(_KEEPER)]
+        keeper += [str(owner or os.getpid()), str(self.uid), str(self._remove or "")]
         options = ["-c", f"port={self.port}", "-c", f"unix_socket_directories={self.directory}"]
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # ours alone: no other can be running on it
+        (self.seen_at / "postmaster.pid").unlink(missing_ok=True)  # ours alone: no other can be running on it
         with self.log.open("ab") as log:
             self._keeper = subprocess.Popen(
                 [*keeper, str(binaries() / "postgres"), "-D", str(self.data), *options],
@@ -104,7 +109,7 @@ class PostgresServer:
     def is_ready(self) -> bool:
         """Whether it takes connections: for writing, or as a standby for reading."""
         with contextlib.suppress(OSError, IndexError):
-            return (self.data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+            return (self.seen_at / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
         return False
 
     def stop(self, mode: Mode = "fast") -> None:
@@ -121,10 +126,26 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have all its processes stand still, as on a machine that hangs, and go on as if nothing had been."""
+        processes = [self.pid]
+        os.kill(self.pid, signal.SIGSTOP)  # it makes no others from here on
+        processes += children(self.pid)
+        for pid in processes[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     @property
     def pid(self) -> int:
         """The process all its others are children of."""
-        return int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        return int((self.seen_at / "postmaster.pid").read_text().splitlines()[0])
 
     def tail(self) -> str:
         """Give the end of its log."""
@@ -144,17 +165,23 @@ class PostgresServer:
     def run(self, program: str, *arguments: str, input: str = "") -> str:  # noqa: A002
         """Run one of PostgreSQL's programs to its end."""
         done = subprocess.run(
-            [str(binaries() / program), *arguments],
+            [*self._as_its_user, str(binaries() / program), *arguments],
             cwd=self.directory,
             input=input,
             capture_output=True,
             text=True,
             check=False,
             timeout=PATIENCE_S,
-            **unprivileged(self.uid),
+            **({} if self.prefix else unprivileged(self.uid)),
         )
         assert done.returncode == 0, f"{program} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    @property
+    def _as_its_user(self) -> list[str]:
+        """Give what puts a program where the server's disk is, as the server's user."""
+        changes = self.prefix and self.uid != os.geteuid()
+        return [*self.prefix, "-S", str(self.uid), "-G", str(self.uid)] if changes else self.prefix
 
 
 def new_server(directory: Path) -> PostgresServer:

@@ -30,6 +30,8 @@ class Act(Enum):
     """It is passed on, and the connection is cut at once: nobody knows how far the server comes with it."""
     SWALLOW = auto()
     """It is passed on, and the connection is cut when the server has answered it, instead of the answer."""
+    MARK = auto()
+    """It is passed on, and its connection is one of those that a blackhole may be kept to."""
     CUT_WITHIN = auto()
     """Half of it is passed on, and the connection is cut."""
 
@@ -54,8 +56,9 @@ class Proxy:
         self.messages = 0
         """How many messages of clients have come, those a connection begins with not counted."""
         self._links: set[_Link] = set()
-        self._flow = asyncio.Event()
+        self._flow, self._marked_flow = asyncio.Event(), asyncio.Event()
         self._flow.set()
+        self._marked_flow.set()
         self._aside = Aside()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -79,16 +82,17 @@ class Proxy:
         """Tell all clients that the server will say no more, and the server nothing."""
         self._aside.run(self._each(_Link.half_close))
 
-    def blackhole(self) -> None:
-        """Pass nothing more, and say nothing of it; new connections are taken and hear nothing.
+    def blackhole(self, *, marked: bool = False) -> None:
+        """Pass nothing more, and say nothing of it; new connections are taken and hear nothing. With `marked` this
+        befalls those alone that the script marks.
 
         Once healed by `pass_on`, all that was held back arrives after all, as TCP sees to it; `cut` makes it be lost.
         """
-        self._aside.run(self._set_flow(is_on=False))
+        self._aside.run(self._stop_flow(self._marked_flow if marked else self._flow))
 
     def pass_on(self) -> None:
         """Let everything pass again, what was held back first."""
-        self._aside.run(self._set_flow(is_on=True))
+        self._aside.run(self._start_flow())
 
     def stop(self) -> None:
         """Cut everything and end."""
@@ -104,19 +108,27 @@ class Proxy:
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is None:
+            return
+        # RACE: asyncio drops a connection unclosed that it has taken right before its server is closed: take no more
+        # first, and let those that were taken begin.
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        server.close()
 
     async def _each(self, act: Callable[[_Link], None]) -> None:
         for link in list(self._links):
             act(link)
 
-    async def _set_flow(self, *, is_on: bool) -> None:
-        if is_on:
-            self._flow.set()
-        else:
-            self._flow.clear()
+    async def _stop_flow(self, flow: asyncio.Event) -> None:
+        flow.clear()
+
+    async def _start_flow(self) -> None:
+        self._flow.set()
+        self._marked_flow.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(self, reader, writer)
@@ -131,11 +143,13 @@ class Proxy:
         self.messages += 1
         return self.script(self.messages, message)
 
-    async def may_pass(self) -> None:
+    async def may_pass(self, *, is_marked: bool = False) -> None:
         """Wait as long as nothing passes."""
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         await self._flow.wait()
+        if is_marked:
+            await self._marked_flow.wait()
 
 
 class _Link:
@@ -147,6 +161,7 @@ class _Link:
         self._to_server: asyncio.StreamWriter | None = None
         self._swallows_until: frozenset[int] = frozenset()
         self._is_half_closed = False
+        self._is_marked = False
 
     async def run(self) -> None:
         try:
@@ -194,7 +209,7 @@ class _Link:
         assert self._to_server is not None
         while True:
             message = await read_message(self._from_client)
-            await self._proxy.may_pass()
+            await self._proxy.may_pass(is_marked=self._is_marked)
             match self._proxy.decide(message):
                 case Act.CUT:
                     self.cut()
@@ -211,6 +226,8 @@ class _Link:
                     return
                 case Act.SWALLOW:
                     self._swallows_until = READY_ALONE if message.kind == b"Q" else ANSWERED
+                case Act.MARK:
+                    self._is_marked = True
                 case Act.PASS:
                     pass
             self._to_server.write(message.raw)
@@ -225,7 +242,7 @@ class _Link:
     async def _downward(self, from_server: asyncio.StreamReader) -> None:
         while True:
             message = await read_message(from_server)
-            await self._proxy.may_pass()
+            await self._proxy.may_pass(is_marked=self._is_marked)
             if ord(message.kind) in self._swallows_until:
                 self.cut()
                 return

@@ -50,12 +50,16 @@ class SmallDisk:
 
 
 @contextlib.contextmanager
-def small_disk(mounted_at: Path, *, mebibytes: int) -> Iterator[SmallDisk]:
-    """Mount a file system of that size, in a namespace that ends with the block."""
+def small_disk(mounted_at: Path, *, mebibytes: int, owner: int | None = None) -> Iterator[SmallDisk]:
+    """Mount a file system of that size, in a namespace that ends with the block. `owner`: a user who is not to be root
+    there either.
+    """
     as_root = os.geteuid() == 0
     mounted_at.mkdir()
-    script = f'mount -t tmpfs -o size={mebibytes}m small "$0" && echo mounted && exec sleep 600'
-    command = ["unshare", "-m" if as_root else "-rm", "sh", "-c", script, str(mounted_at)]
+    options = f"size={mebibytes}m" if owner is None else f"size={mebibytes}m,mode=700,uid={owner},gid={owner}"
+    script = f'mount -t tmpfs -o {options} small "$0" && echo mounted && exec sleep 600'
+    as_whom = [] if as_root else ["-r"] if owner is None else ["--map-current-user", "--keep-caps"]
+    command = ["unshare", *as_whom, "-m", "sh", "-c", script, str(mounted_at)]
     _need("unshare", "nsenter")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holder:
         try:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from live import until
-from postgres_server import PostgresServer, new_server, postgres_of_its_own
+from postgres_server import USER, PostgresServer, new_server, postgres_of_its_own
 
 _NAME = "standby"
 _IN_STEP = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'sync'"
 
 
 class Pair:
-    """A primary and its synchronous standby. `primary` and `standby` name those they were at first."""
+    """A primary and its synchronous standby; `rejoin` has them change places, nothing else does."""
 
     def __init__(self, primary: PostgresServer, standby: PostgresServer) -> None:
         self.primary = primary
@@ -35,6 +36,26 @@ class Pair:
         self.standby.ask("ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf()")
         assert self.standby.ask("SELECT pg_promote(true, 30)") == "t"
 
+    def rejoin(self) -> None:
+        """Make the primary that was lost the standby of the one that was promoted, and each go by its new name."""
+        lost = self.primary
+        lost.stop("immediate")
+        shutil.rmtree(lost.data)
+        self.primary, self.standby = self.standby, lost
+        self.follow()
+
+    def follow(self, *, remove: Path | None = None) -> None:
+        """Make the standby of a copy of the primary, start it, and have the primary wait for it. The directory `remove`
+        goes with it.
+        """
+        source = f"host=127.0.0.1 port={self.primary.port} user={USER} application_name={_NAME}"
+        options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
+        self.standby.run("pg_basebackup", "--pgdata", str(self.standby.data), "--dbname", source, *options)
+        self.standby.configure(hot_standby="on")
+        self.standby.start(remove=remove)
+        self.primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{_NAME}'; SELECT pg_reload_conf()")
+        self.until_in_step()
+
 
 @contextlib.contextmanager
 def primary_and_standby(**settings: str) -> Iterator[Pair]:
@@ -45,15 +66,9 @@ def primary_and_standby(**settings: str) -> Iterator[Pair]:
     ):
         Path(directory).chmod(0o711)  # to be passed through by PostgreSQL's user
         standby = new_server(Path(directory, "standby"))
-        source = f"host=127.0.0.1 port={primary.port} user=windlass application_name={_NAME}"
-        options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
-        standby.run("pg_basebackup", "--pgdata", str(standby.data), "--dbname", source, *options)
-        standby.configure(hot_standby="on")
-        pair = Pair(primary, standby)
         try:
-            standby.start(remove=Path(directory))
-            primary.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{_NAME}'; SELECT pg_reload_conf()")
-            pair.until_in_step()
+            pair = Pair(primary, standby)
+            pair.follow(remove=Path(directory))
             yield pair
         finally:
             standby.stop("immediate")

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 
 from pooler import pooler_to
-
 from postgres import database, database_name, shared_postgres
 
 STORES = ("memory", "sqlite", "postgres")
+DURABLE = tuple(sort for sort in STORES if sort != "memory")
+"""Those that are still there when what has opened them is gone."""
 POOLED = "TEST_POOLED"
 """The variable that puts a transaction pooler between every store and PostgreSQL."""
 

@@ -6,12 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dialect_servers import ENDLESS, QUICK, ask_of
 from live import LiveServer, running, until
+from stores import DURABLE, fresh_store
+
+
+@pytest.fixture(params=DURABLE)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    with fresh_store(request.param) as database:
+        yield database
 
 
 def ask(server: LiveServer, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -27,9 +35,11 @@ def check(server: LiveServer, task_id: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_a_task_of_check_result_that_a_restart_has_cut_off_has_failed_and_never_runs_again(tmp_path: Path, end: str):
+def test_a_task_of_check_result_that_a_restart_has_cut_off_has_failed_and_never_runs_again(
+    tmp_path: Path, database: str, end: str
+):
     settings = {**ENDLESS, "WINDLASS_DIALECTS__WORKMATE__CONCURRENCY": "4", "WINDLASS_STOP_S": "2"}
-    with running(tmp_path, **settings) as server:
+    with running(tmp_path, database=database, **settings) as server:
         task_id = ask(server, "POST", "/task/create", {"task": "once"})[1]["task_id"]
         other_id = ask(server, "POST", "/task")[1]["id"]
         server.wait({"id": task_id}, "running")
@@ -44,9 +54,9 @@ def test_a_task_of_check_result_that_a_restart_has_cut_off_has_failed_and_never_
 
 
 @pytest.mark.timeout(60)
-def test_a_message_is_known_again_after_a_restart_with_other_settings(tmp_path: Path):
+def test_a_message_is_known_again_after_a_restart_with_other_settings(tmp_path: Path, database: str):
     message = {"id": "one", "payload": "hello", "max_retries": 2}
-    with running(tmp_path, **QUICK) as server:
+    with running(tmp_path, database=database, **QUICK) as server:
         assert ask(server, "POST", "/enqueue", message)[0] == 202
         server.stop()
         server.settings["WINDLASS_DIALECTS__ENQUEUE__DURATION_S"] = "1,2"

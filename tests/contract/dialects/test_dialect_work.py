@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from dialect_servers import ask_of
 from live import LiveServer, running, until
+from stores import STORES, fresh_store
 
 BASE_S, CAP_S = 0.1, 10.0
 DEFAULTS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
@@ -48,6 +50,14 @@ DEFAULTS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
 """Of each dialect: what is sent where, and the payload and some fields of the task that this makes."""
 
 
+@pytest.fixture(params=STORES)
+def failing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveServer]:
+    """Give a server on each store whose work fails at once."""
+    settings = {"WINDLASS_SIMULATE__DURATION_S": "0.01", "WINDLASS_SIMULATE__FAILURE_RATE": "1"}
+    with fresh_store(request.param) as database, running(tmp_path, database=database, **settings) as server:
+        yield server
+
+
 @pytest.mark.timeout(60)
 def test_the_work_of_each_dialect_is_by_default_what_its_service_did(tmp_path: Path):
     with running(tmp_path) as server:
@@ -64,10 +74,9 @@ def test_the_work_of_each_dialect_is_by_default_what_its_service_did(tmp_path: P
 
 
 @pytest.mark.timeout(60)
-def test_a_message_is_tried_again_after_delays_that_double_up_to_ten_seconds_and_are_rolled(tmp_path: Path):
-    with _failing(tmp_path) as server:
-        tasks = [_enqueue(server, f"message-{number}", max_retries=9) for number in range(4)]
-        histories = [_hurry_to_the_end(server, task) for task in tasks]
+def test_a_message_is_tried_again_after_delays_that_double_up_to_ten_seconds_and_are_rolled(failing: LiveServer):
+    tasks = [_enqueue(failing, f"message-{number}", max_retries=9) for number in range(4)]
+    histories = [_hurry_to_the_end(failing, task) for task in tasks]
     shares: list[float] = []
     for history in histories:
         assert [one["attempt"] for one in history] == list(range(1, 11))
@@ -81,17 +90,12 @@ def test_a_message_is_tried_again_after_delays_that_double_up_to_ten_seconds_and
 
 
 @pytest.mark.timeout(60)
-def test_a_message_waits_out_its_delay_before_it_is_tried_again(tmp_path: Path):
-    with _failing(tmp_path) as server:
-        task = server.wait(_enqueue(server, "patient", max_retries=3))
-        history = _attempts(server, task)
+def test_a_message_waits_out_its_delay_before_it_is_tried_again(failing: LiveServer):
+    task = failing.wait(_enqueue(failing, "patient", max_retries=3))
+    history = _attempts(failing, task)
     assert (task["state"], task["reason"], task["charged"]) == ("failed", "exhausted", 4)
     for one, following in pairwise(history):
         assert _at(following["started_at"]) >= _at(one["next_run_at"]), history
-
-
-def _failing(directory: Path) -> Any:
-    return running(directory, WINDLASS_SIMULATE__DURATION_S="0.01", WINDLASS_SIMULATE__FAILURE_RATE="1")
 
 
 def _enqueue(server: LiveServer, key: str, **message: Any) -> dict[str, Any]:

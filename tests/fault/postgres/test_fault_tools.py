@@ -83,6 +83,22 @@ async def test_what_is_refused_is_taken_again_on_the_same_port(name: str, proxy:
         connection.terminate()
 
 
+async def test_a_blackhole_may_be_kept_to_connections_that_are_marked(name: str, proxy: Proxy) -> None:
+    proxy.script = lambda _, message: Act.MARK if message.says("LISTEN") else Act.PASS
+    listening, other = await connect(name, proxy.port), await connect(name, proxy.port)
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    await listening.add_listener("news", lambda *notice: heard.put_nowait(notice[-1]))
+    proxy.blackhole(marked=True)
+    await other.execute("NOTIFY news, 'late'")
+    assert await other.fetchval("SELECT 1") == 1
+    await asyncio.sleep(0.2)
+    assert heard.empty()
+    proxy.pass_on()
+    assert await asyncio.wait_for(heard.get(), 5) == "late"
+    for connection in (listening, other):
+        await connection.close()
+
+
 async def test_a_blackhole_says_nothing_and_once_healed_gives_all_back(name: str, proxy: Proxy) -> None:
     connection = await connect(name, proxy.port)
     proxy.blackhole()

@@ -5,11 +5,14 @@ Knows no table of ours, and runs no transaction.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import random
 import socket
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import asyncpg
 
@@ -41,13 +44,23 @@ _REFUSED_BY_SERVER: Final = {
 """What no waiting helps against, by SQLSTATE."""
 
 
+class _Opened(NamedTuple):
+    """A session, the loop that uses it, and the timeline its server was on when it was opened."""
+
+    session: Session
+    loop: asyncio.AbstractEventLoop
+    timeline: int
+
+
 class Connector:
-    """Opens sessions of one database, on the host of its url that is the primary.
+    """Opens sessions of one database, on the host of its url that is the primary. As soon as one of them finds that
+    there has been a failover, those from before it are ended: an old primary that was cut off, or only slow, does not
+    know of it, and answers as if it were the only one.
 
     Raises, when it is made:
         ConfigError: the url cannot be read.
 
-    Concurrency: may be used from several event loops; what it learns it keeps in single assignments.
+    Concurrency: may be used from several event loops, each on a thread of its own.
     """
 
     def __init__(self, url: str, settings: Postgres) -> None:
@@ -57,7 +70,9 @@ class Connector:
         except ValueError:
             raise ConfigError(_UNREADABLE) from None
         self._settings = settings
+        self._learning = threading.Lock()
         self._known: Known | None = None
+        self._opened: list[_Opened] = []
         self._name = f"windlass {socket.gethostname()}/{os.getpid()}"[:_NAME_BYTES]
 
     async def open(self, *, within_s: float, is_reader: bool = False) -> Session:
@@ -108,10 +123,21 @@ class Connector:
     async def _vet(self, session: Session, place: str) -> None:
         row = await session.fetchrow(VET)
         assert row is not None
-        found = vet(row, self._known, may_be_unsafe=self._settings.unsafe)
-        if isinstance(found, Unfit):
-            raise found.error(f"{place}: {found.problem}")
-        self._known = found
+        with self._learning:
+            found = vet(row, self._known, may_be_unsafe=self._settings.unsafe)
+            if isinstance(found, Unfit):
+                raise found.error(f"{place}: {found.problem}")
+            self._known = found
+            outdated = [opened for opened in self._opened if opened.timeline < found.timeline]
+            self._opened.append(_Opened(session, asyncio.get_running_loop(), found.timeline))
+        session.add_termination_listener(self._forget)
+        for opened in outdated:
+            with contextlib.suppress(RuntimeError):  # its loop has ended, and it with that
+                opened.loop.call_soon_threadsafe(opened.session.terminate)
+
+    def _forget(self, session: Session) -> None:
+        with self._learning:
+            self._opened = [opened for opened in self._opened if opened.session is not session]
 
     def _session_settings(self, *, is_reader: bool) -> Mapping[str, str]:
         """Give what a session starts with. Nothing here is needed behind a pooler, whose sessions are not ours."""
