@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from postgres import database
 from store_cases import Bench
 from store_ids import SeededIds
 from stores import STORES, fresh_store, is_pooled
 
-from postgres import database
 from windlass.config.schema import Postgres
 from windlass.store.open import open_store
 

@@ -91,8 +91,9 @@ READING = {
     and re.match(r"\s*(SELECT|WITH)", text)
     and "windlass." in text
 }
-SORTING = {"PAGE_NEWEST_BY_KEY", "PAGE_OLDEST_BY_KEY"}
-"""What few tasks have in common is sorted: of a key there is one for each kind and origin."""
+SORTING = {"CANCELLING", "PAGE_NEWEST_BY_KEY", "PAGE_OLDEST_BY_KEY"}
+"""What few tasks have in common is sorted: of a key there is one for each kind and origin, and to be cancelled are few
+of those that run."""
 
 
 def bad_steps(name: str, plan: dict[str, Any]) -> list[str]:

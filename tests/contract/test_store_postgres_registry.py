@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from postgres import database_name, shared_postgres
 from store_ids import SeededIds
 
-from postgres import database_name, shared_postgres
 from windlass.config.schema import Postgres
 from windlass.contracts.keys import AccessKey
 from windlass.contracts.registry import ServerRow, WorkerRow
@@ -176,11 +176,11 @@ async def test_worker_processes_are_those_of_a_home(store: PostgresStore, other:
     for _ in range(2):
         await store.registry.record_worker(worker)
     await store.registry.record_worker(replace(worker, pid=9))
-    assert await other.registry.workers() == []
+    assert await other.registry.workers("/data/2") == []
     await other.registry.enroll(server(3, home="/data/1"), ttl_s=30.0)
-    assert await other.registry.workers() == [worker, replace(worker, pid=9)]
+    assert await other.registry.workers("/data/1") == [worker, replace(worker, pid=9)]
     await other.registry.forget_worker(worker)
-    assert await store.registry.workers() == [replace(worker, pid=9)]
+    assert await store.registry.workers("/data/1") == [replace(worker, pid=9)]
 
 
 async def test_keys_are_told_of_and_keep_their_last_use(store: PostgresStore, other: PostgresStore) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 import structlog
-from store_ids import SeededIds
-
 from postgres import database as fresh_database
 from postgres import database_name, shared_postgres
+from store_ids import SeededIds
+
 from windlass.cli.main import main
 from windlass.config.schema import Postgres
 from windlass.errors import SchemaMismatch, StoreUnavailable

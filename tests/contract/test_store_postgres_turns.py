@@ -31,7 +31,7 @@ from windlass.core.ids import ServerId
 from windlass.core.outcome import Snoozed
 from windlass.core.state import EventName, State
 from windlass.errors import StoreUnavailable
-from windlass.store.postgres.claim import LANES_AT_ONCE
+from windlass.store.postgres.walk import LANES_AT_ONCE
 
 pytest_plugins = ["store_fixtures", "store_servers"]
 pytestmark = pytest.mark.anyio

@@ -132,14 +132,15 @@ async def test_the_store_belongs_to_the_server_that_enrolled_last(bench: Bench) 
 
 async def test_workers_are_known_until_they_are_struck(bench: Bench) -> None:
     registry = bench.store.registry
+    await registry.enroll(msgspec.structs.replace(server(bench), home="here"), ttl_s=30.0)
     workers = [WorkerRow(server=ServerId(bench.ids.task_id()), pid=pid, started=5, boot="b") for pid in (9, 8, 7)]
     for worker in (*workers, workers[0]):
         await registry.record_worker(worker)
-    assert list(await registry.workers()) == workers
+    assert list(await registry.workers("here")) == workers
     await registry.forget_worker(msgspec.structs.replace(workers[1], started=6))
     await registry.forget_worker(workers[1])
     await registry.forget_worker(workers[1])
-    assert list(await registry.workers()) == [workers[0], workers[2]]
+    assert list(await registry.workers("here")) == [workers[0], workers[2]]
 
 
 def kind(name: str, version: str = "1", **changes: object) -> Kind:

@@ -31,6 +31,8 @@ from windlass.telemetry import vocabulary as words
 _SAME_SIGNAL_S = 1.0
 """The same signal again within this time counts once: some supervisors deliver it twice."""
 _HTTP_GRACE_S = 2.0
+_CLOSE_S = 2.0
+"""How long after the time for a stop the store may take to be closed."""
 _COLLECT_EVERY = 20_000
 """Objects that may be made before the collector looks at the youngest: a few turns' worth, some MiB."""
 
@@ -129,12 +131,15 @@ def _fill_standard_streams() -> None:
 
 async def _run(settings: Settings, listener: socket.socket | None) -> int:
     signals = _Signals()
+    assembled = None
     try:
-        assembled = await assemble(settings)
-    except BaseException:
-        if listener is not None:
+        assembled = await _assemble(settings, signals)
+    finally:
+        if assembled is None and listener is not None:
             listener.close()
-        raise
+    if assembled is None:
+        _log.info(words.SERVER_STOPPED)
+        return 0
     engine = assembled.engine
     serving = _open_front(settings, assembled, listener)
     try:
@@ -147,8 +152,18 @@ async def _run(settings: Settings, listener: socket.socket | None) -> int:
         if assembled.http is not None:
             await assembled.http.stop(_HTTP_GRACE_S)
             await asyncio.wait([serving])
-        await assembled.close()
+        await engine.respite.spend(assembled.close(), beyond_s=_CLOSE_S)
         _log.info(words.SERVER_STOPPED)
+
+
+async def _assemble(settings: Settings, signals: _Signals) -> Assembled | None:
+    """Put the server together; None where a signal comes before that is done, as a database may be long in coming."""
+    assembling = asyncio.create_task(assemble(settings), name="windlass-assemble")
+    await _first(assembling, signals.first)
+    if not assembling.done():
+        assembling.cancel()
+        await asyncio.wait([assembling])
+    return None if assembling.cancelled() else assembling.result()
 
 
 def _open_front(settings: Settings, assembled: Assembled, listener: socket.socket | None) -> asyncio.Future[None]:

@@ -94,9 +94,9 @@ class Registry(Protocol):
         """Strike a worker process that is gone."""
         ...
 
-    async def workers(self) -> Sequence[WorkerRow]:
+    async def workers(self, home: str) -> Sequence[WorkerRow]:
         """Read the recorded worker processes, those of earlier servers included; where several servers share the store,
-        those of the home that this one has enrolled for.
+        those of `home` alone. Works before this server has enrolled, which ends the leases of earlier ones.
         """
         ...
 

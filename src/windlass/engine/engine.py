@@ -34,6 +34,7 @@ from windlass.engine.pace import Pace
 from windlass.engine.queues import QueueBoard
 from windlass.engine.reaper import Patrol, Reaper
 from windlass.engine.remains import Remains
+from windlass.engine.respite import Respite
 from windlass.engine.runner import RunnerTools
 from windlass.engine.settler import Ears, Settler
 from windlass.engine.writes import Writes, WriteTools
@@ -43,6 +44,8 @@ from windlass.telemetry.log import get_logger
 
 _log = get_logger()
 _KEEP_AGAIN_S = 1.0
+_LEAVE_S = 1.0
+"""How long a lease may take to be given up after all else had to be over."""
 _ORPHANS_EVERY_S = 6 * 3_600.0
 """Of a shared store: another server may have deleted tasks whose files are on this one."""
 
@@ -85,6 +88,9 @@ class Engine(Writes):
         self._workers = parts.workers
         self._queue_defaults = settings.queue_defaults
         self._is_shared = parts.store.wakes.is_shared
+        self._times = settings.stop_times
+        self._home = parts.home or parts.server
+        self.respite = Respite()
         self._begun_s = parts.clock.monotonic()
         self._pace = Pace(self._begun_s)
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -124,7 +130,7 @@ class Engine(Writes):
             pid=os.getpid(),
             version=self._version,
             started_at=parts.clock.now(),
-            home=parts.home or parts.server,
+            home=self._home,
         )
         tools = MembershipTools(
             parts.store.registry,
@@ -151,6 +157,7 @@ class Engine(Writes):
             access=parts.on_news,
             clock=parts.clock,
             ids=parts.ids,
+            ttl_s=settings.lease.ttl_s,
         )
         has_wakes = settings.postgres.notify and not settings.postgres.pooler
         return Follower(tools, has_wakes=has_wakes, on_failure=self._fail)
@@ -165,13 +172,14 @@ class Engine(Writes):
             StoreError: the store cannot be used.
         """
         registry = self._store.registry
-        await self._membership.begin()
-        self._catalog.load(await registry.kinds())
-        left = await registry.workers()
-        await self._workers.start(on_room=self._feeder.on_room, on_kinds=self._announce)
+        # RACE: once the earlier lease has ended, any server may run again what these workers run.
+        left = await registry.workers(self._home)
         await self._workers.clear(left)
+        await self._membership.begin()
         for worker in left:
             await registry.forget_worker(worker)
+        self._catalog.load(await registry.kinds())
+        await self._workers.start(on_room=self._feeder.on_room, on_kinds=self._announce)
         self._settler.start()
         await self._queues.declare(self._queue_defaults)
         recovered = await self._reaper.recover()
@@ -185,37 +193,49 @@ class Engine(Writes):
         self._janitor.start(orphans_every_s=_ORPHANS_EVERY_S if self._is_shared else math.inf)
 
     async def drain(self) -> None:
-        """Claim nothing more, let attempts end, take those that do not down the ladder, and see them all settled."""
+        """Claim nothing more, let attempts end, take those that do not down the ladder, and see them all settled.
+
+        What a shared store that says nothing has not settled by the end of `stop_s` is left to be taken back.
+        """
         self._phase = "stopping"
+        self._limit(self._times.stop_s)
+        self._feeder.close()
+        self._attempts.stop_all(StopReason.DRAIN)
         await self._janitor.stop()
         await self._patrol.stop()
-        self._feeder.close()
-        await self._settler.turned()
-        self._attempts.stop_all(StopReason.DRAIN)
-        await self._attempts.wait()
+        await self.respite.spend(self._settler.turned())
+        await self.respite.spend(self._attempts.wait())
 
     def hurry(self) -> None:
         """Cut a drain short."""
+        self._limit(self._times.hurry_s + _LEAVE_S)
         self._attempts.stop_all(StopReason.HURRY)
+
+    def _limit(self, within_s: float) -> None:
+        if self._is_shared:  # else its store is local, and answers
+            self.respite.begin(within_s)
 
     async def stop(self) -> None:
         """End everything; after `drain`, nothing is running any more. Idempotent."""
         self._phase = "stopping"
+        self._limit(self._times.stop_s)
+        spend = self.respite.spend
         self._bus.close()
         await self._janitor.stop()
         await self._patrol.stop()
         await self._follower.stop()
         self._settler.close()
         self._feeder.close()
-        await self._settler.turned()
         self._attempts.stop_all(StopReason.HURRY)
-        await self._workers.stop()
-        await self._attempts.wait()
-        if self._announcing:
-            await asyncio.wait(self._announcing)
-        await self._remains.wait()
-        await self._settler.stop()
-        await self._membership.leave()
+        await spend(self._settler.turned())
+        if not await spend(self._workers.stop(), beyond_s=_LEAVE_S):  # what waits there is a store that strikes them
+            self._workers.kill_all()
+        await spend(self._attempts.wait())
+        await spend(self._announced())
+        await spend(self._remains.wait())
+        await spend(self._settler.stop())
+        if not await spend(self._membership.leave(), beyond_s=_LEAVE_S):
+            _log.warning(words.LEASE_KEPT, error="the store has not answered")  # it runs out by itself
 
     def _let_claim(self, may: bool) -> None:
         if may and self._phase == "running" and self._membership.problem is None:
@@ -233,6 +253,10 @@ class Engine(Writes):
         keeping = asyncio.create_task(self._keep_kinds(kinds))
         self._announcing.add(keeping)
         keeping.add_done_callback(self._announcing.discard)
+
+    async def _announced(self) -> None:
+        if self._announcing:
+            await asyncio.wait(self._announcing)
 
     async def _keep_kinds(self, kinds: Sequence[Kind]) -> None:
         while self._phase != "stopping":

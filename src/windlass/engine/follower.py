@@ -36,7 +36,7 @@ Refresh = Callable[[], Awaitable[None]]
 
 class FollowerTools(msgspec.Struct, frozen=True):
     """What a follower keeps up to date, and what it needs for that. `server` names the present enrolment, `access`
-    reads the keys again.
+    reads the keys again, `ttl_s` is how long a lease lasts without a beat.
     """
 
     store: Store
@@ -50,6 +50,7 @@ class FollowerTools(msgspec.Struct, frozen=True):
     access: Refresh
     clock: Clock
     ids: Ids
+    ttl_s: float
 
 
 class Follower:
@@ -63,7 +64,8 @@ class Follower:
         self._has_wakes = has_wakes
         self._woken = asyncio.Event()
         self._news_at = 0.0
-        self._is_unsure = False
+        self._unsure_until = 0.0
+        self._sure_at = 0.0
         self._service = Service("follower", self._run, on_failure)
 
     async def start(self) -> None:
@@ -95,8 +97,10 @@ class Follower:
             self._woken.set()
 
     def unsure(self) -> None:
-        """Take in that a turn may have claimed what nobody has been told of."""
-        self._is_unsure = True
+        """Take in that a turn may have claimed what nobody has been told of, or may do so yet: a database can finish a
+        commit long after its answer was given up.
+        """
+        self._unsure_until = self._tools.clock.monotonic() + self._tools.ttl_s
         self._woken.set()
 
     async def _run(self) -> None:
@@ -122,19 +126,19 @@ class Follower:
             tools.bus.compare(waited, await tools.store.tasks.versions(waited))
         if not self._has_wakes:
             tools.feeder.on_work()
-        if self._is_unsure:
+        now = tools.clock.monotonic()
+        if now < self._unsure_until or now >= self._sure_at or tools.reaper.has_suspects:
             await self._make_sure()
         if tools.clock.monotonic() >= self._news_at:
             await self._read_news()
 
     async def _make_sure(self) -> None:
         """Give back what a turn has claimed whose answer was lost."""
-        self._is_unsure = False  # RACE: another such turn, while this one is looked into, is looked into after it
-        try:
-            taken_back = await self._tools.reaper.take_back(self._tools.attempts.knows)
-        except BaseException:
-            self._is_unsure = True
-            raise
+        tools = self._tools
+        taken_back = await tools.reaper.take_back(tools.attempts.knows)
+        self._sure_at = tools.clock.monotonic() + tools.ttl_s
+        if tools.reaper.has_suspects:
+            self._woken.set()
         if taken_back:
             _log.warning(words.RECOVERED, tasks=taken_back, workers=0)
 

@@ -122,22 +122,28 @@ class Janitor:
         """Remove the tasks that ended first, as long as ended ones take too much."""
         if not self._keep.max_bytes:
             return
-        ended = [count for count in await self._tasks.counts() if count.state.has_ended]
-        tasks, size_bytes = sum(count.tasks for count in ended), sum(count.size_bytes for count in ended)
-        excess = size_bytes - self._keep.max_bytes
         states = tuple(sorted(ENDED))
-        while excess > 0:
+        while True:
+            # RACE: other servers remove as well: what there is too much is counted again for every slice.
+            ended = [count for count in await self._tasks.counts() if count.state.has_ended]
+            tasks, size_bytes = sum(count.tasks for count in ended), sum(count.size_bytes for count in ended)
+            excess = size_bytes - self._keep.max_bytes
+            if excess <= 0:
+                return
             likely = math.ceil(excess / (size_bytes / tasks))
             removed = await self._slice(Prune(states, None, min(likely, self._rows), self._clock.now()))
             yield removed
             if removed.count == 0:
                 return
-            excess -= removed.size_bytes
 
     async def _slice(self, write: Prune | Forget) -> Applied:
         """Have one slice done, and choose the size of the next by how long it took."""
         began_at = self._clock.monotonic()
-        result = await self._settler.write(write)
+        try:
+            result = await self._settler.write(write)
+        except StoreUnavailable:  # it may have been too much at once: as large again, it would be so for ever
+            self._rows = max(1, min(self._rows, write.limit) // 2)
+            raise
         took_s = self._clock.monotonic() - began_at
         if took_s > PRUNE_SLICE_S:
             self._rows = max(1, self._rows // 2)

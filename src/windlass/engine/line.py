@@ -15,12 +15,15 @@ Told = Callable[[WriteResult | StoreError], None]
 
 
 class Entry(NamedTuple):
-    """A write in the line. `tasks` is how many it is about, `size` the bytes it brings."""
+    """A write in the line. `tasks` is how many it is about, `size` the bytes it brings; `by_attempt` is false for one
+    that settles what somebody else ran.
+    """
 
     write: Write
     told: Told | None
     tasks: int
     size: int
+    by_attempt: bool = True
 
 
 class Line:
@@ -38,10 +41,12 @@ class Line:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def add(self, write: Write, told: Told) -> bool:
+    def add(self, write: Write, told: Told, *, by_attempt: bool = True) -> bool:
         """Put `write` at the end; false when there is no room."""
         entry = _entry(write, told)
-        _, _, tasks, size = entry
+        if not by_attempt:
+            entry = entry._replace(by_attempt=False)
+        _, _, tasks, size, _ = entry
         if self._entries:
             if self.tasks + tasks > LINE_WRITES:
                 return False

@@ -13,6 +13,7 @@ from windlass.contracts.clock import Clock, Ids
 from windlass.contracts.registry import Registry
 from windlass.contracts.tasks import Applied, Refusal, Settle, Tasks
 from windlass.core.decide import decide
+from windlass.core.ids import Token
 from windlass.core.outcome import Interrupted
 from windlass.core.task import Error, Task
 from windlass.engine.service import OnFailure, Service
@@ -43,6 +44,12 @@ class Reaper:
         self._settler = settler
         self._clock = clock
         self._ids = ids
+        self._suspects: frozenset[Token] = frozenset()
+
+    @property
+    def has_suspects(self) -> bool:
+        """Whether the last `take_back` has left to the next what it did not know."""
+        return bool(self._suspects)
 
     async def recover(self) -> int:
         """Settle every running task whose lease has ended; give how many. Idempotent.
@@ -58,7 +65,8 @@ class Reaper:
         return recovered
 
     async def take_back(self, is_known: Callable[[Task], bool]) -> int:
-        """Settle every task that runs under this server's lease and is not known here; give how many. Idempotent.
+        """Settle every task that runs under this server's lease and was not known here the last time either; give how
+        many. Idempotent.
 
         Such were claimed by a turn whose answer was lost.
 
@@ -68,7 +76,13 @@ class Reaper:
         leased = [task async for page in _pages(self._tasks.leased) for task in page]
         # RACE: what a turn had claimed when this was read is known once that turn is over.
         await self._settler.turned()
-        return await self._settle_all([task for task in leased if not is_known(task)], _NEVER_BEGUN)
+        # RACE: an attempt that ended since the reading is not known either; the next reading does not show it.
+        unknown = [task for task in leased if not is_known(task)]
+        lost = [task for task in unknown if task.token in self._suspects]
+        self._suspects = frozenset(task.token for task in unknown if task.token is not None)
+        taken_back = await self._settle_all(lost, _NEVER_BEGUN)
+        self._suspects = self._suspects.difference(task.token for task in lost if task.token is not None)
+        return taken_back
 
     async def _settle_all(self, tasks: Sequence[Task], error: Error) -> int:
         """Settle `tasks` in as few turns as that takes; one that cannot be settled keeps none of the others from it."""
@@ -86,7 +100,8 @@ class Reaper:
             except IllegalTransition as illegal:  # the store gave what it must not: the others are still to be settled
                 _log.error(words.REAPING_DELAYED, error=illegal.detail, task_id=current.id)
                 return False
-            result = await self._settler.write(Settle(current.number, current.token, settlement, 0.0))
+            settle = Settle(current.number, current.token, settlement, 0.0)
+            result = await self._settler.write(settle, by_attempt=False)  # several servers may settle it at once
             if isinstance(result, Applied):
                 return True
             current = result.task if result.why is Refusal.CHANGED else None

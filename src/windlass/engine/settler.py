@@ -123,16 +123,17 @@ class Settler:
         """Turn soon, even if nothing waits to be written: there may be something to claim."""
         self._wake.set()
 
-    async def write(self, write: Write) -> WriteResult:
-        """Have `write` applied, and wait until that is durable; see `begin`.
+    async def write(self, write: Write, *, by_attempt: bool = True) -> WriteResult:
+        """Have `write` applied, and wait until that is durable; see `begin`. One that is not `by_attempt`, but settles
+        what somebody else ran, is no stale write of an attempt where others have done so before.
 
         Concurrency: cancel-safe: one that leaves changes nothing, the write is done all the same.
         """
         answer: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
-        self.begin(write, partial(_answer, answer))
+        self.begin(write, partial(_answer, answer), by_attempt=by_attempt)
         return await answer
 
-    def begin(self, write: Write, told: Told) -> None:
+    def begin(self, write: Write, told: Told, *, by_attempt: bool = True) -> None:
         """Put `write` into the line, in the order of calls; `told` is called once it is durable, or has failed.
 
         Raises:
@@ -144,7 +145,7 @@ class Settler:
             raise NotReadyError("the server is stopping; try again", code="stopping", retry_after_s=_RETRY_AFTER_S)
         if self._failure is not None:
             raise self._failure
-        if not self._line.add(write, told):
+        if not self._line.add(write, told, by_attempt=by_attempt):
             raise SaturatedError(
                 f"{self._line.tasks:,} writes wait for the store already; try again", retry_after_s=_RETRY_AFTER_S
             )
@@ -174,7 +175,7 @@ class Settler:
 
     def _give_up(self) -> None:
         """Leave nobody waiting for a loop that has ended."""
-        self._failure = self._failure or StoreError("the server does not write any more")
+        self._failure = self._failure or StoreUnavailable("the server does not write any more")
         batch, self._batch = self._batch, []
         _tell_all((*batch, *self._line.clear()), self._failure)
         self._idle.set()
@@ -200,11 +201,12 @@ class Settler:
         """Tell those first on whom work waits: attempts, clients, slots; then listeners; log lines come last."""
         # RACE: an attempt is told of its settlement before another of the same task, claimed in this turn, begins.
         batch, self._batch = self._batch, []
-        for (write, told, _, _), result in zip(batch, turn.results, strict=True):
+        for (write, told, _, _, by_attempt), result in zip(batch, turn.results, strict=True):
             if told is not None:
                 told(result)
             if type(result) is Refused:
-                self._count_stale(write, result)
+                if by_attempt:
+                    self._count_stale(write, result)
             elif type(write) is Submit or type(write) is Settle:
                 continue  # the many, of which their events tell; `isinstance` is slow where it says no: 0.13 µs a class
             elif isinstance(write, Report | KeepFile | Save):

@@ -8,8 +8,8 @@ import time
 import pytest
 from model_interleavings import PostgresShelf, explore
 from model_postgres import PostgresRig
-
 from postgres import database
+
 from windlass.contracts.tasks import Refusal
 from windlass.core.state import EventName, Recovery
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from model_machine import StoresMachine
-
 from postgres import database
 
 

@@ -15,9 +15,9 @@ from clean import assert_clean
 from pg_bulk import Bulk, bulk_into
 from pg_flow import Flow, flowing, percentile_ms, told
 from plans import costly_steps
+from postgres import database, database_name, shared_postgres
 from postgres_server import postgres_of_its_own
 
-from postgres import database, database_name, shared_postgres
 from windlass.store.postgres import claim_statements, statements
 
 pytestmark = pytest.mark.anyio

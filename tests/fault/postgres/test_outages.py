@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import pytest
 from pg_life import CALM, Life, open_bench
+from postgres import database, database_name, shared_postgres
 from postgres_server import Mode, PostgresServer, postgres_of_its_own
 from standby import primary_and_standby
 from store_cases import ALL, OK, Bench
 
-from postgres import database, database_name, shared_postgres
 from windlass.config.schema import Postgres
 from windlass.contracts.tasks import Applied, Refused, Submit
 from windlass.core.ids import TaskId

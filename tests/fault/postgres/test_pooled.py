@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from pg_life import Life, open_bench
 from pooler import Pooler, pooler_to
+from postgres import database, database_name, shared_postgres
 from store_cases import Bench
 from stores import POOLED
 
-from postgres import database, database_name, shared_postgres
 from windlass.config.schema import Postgres
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from handlers_zoo import ZOO
 from live import LiveServer, command_of, is_alive, living, until
-
 from postgres import database
 
 TTL_S = 3.0

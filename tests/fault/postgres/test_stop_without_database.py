@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 from live import LiveServer, free_port, running, until
-from proxy import proxy_to
-
 from postgres import database, database_name, shared_postgres
+from proxy import proxy_to
 
 STOP_S = 4.0
 BUSY_S = 3.0

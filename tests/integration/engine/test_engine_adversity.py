@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from handlers_zoo import ZOO
 from inner import Inner, engine_in
 from live import command_of, is_alive
+from stores import DURABLE, fresh_store
 
 from windlass.contracts.store import Store
 from windlass.contracts.tasks import Submit, Turn, Wanted, Write
@@ -22,6 +25,8 @@ from windlass.core.waiting import Waiting
 from windlass.errors import InputError, NotReadyError, StoreError, StoreFull
 
 pytestmark = pytest.mark.anyio
+
+Open = Callable[..., contextlib.AbstractAsyncContextManager[Inner]]
 
 
 class Between:
@@ -61,7 +66,14 @@ def between(turn: Callable[..., Any]) -> Any:
     return lambda store: Between(store, turn)
 
 
-async def test_a_claim_under_way_when_the_drain_begins_is_handed_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(params=DURABLE)
+def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Give what starts an engine on each store that outlives it."""
+    with fresh_store(request.param) as database:
+        yield partial(engine_in, tmp_path, database=database, monkeypatch=monkeypatch)
+
+
+async def test_a_claim_under_way_when_the_drain_begins_is_handed_back(start: Open):
     claiming, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(tasks: Any, writes: Any, wanted: Wanted, **options: Any) -> Turn:
@@ -71,7 +83,7 @@ async def test_a_claim_under_way_when_the_drain_begins_is_handed_back(tmp_path: 
             await go_on.wait()
         return turn
 
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, wrap=between(slow), stop_s=0.3) as inner:
+    async with start(wrap=between(slow), stop_s=0.3) as inner:
         submitting = asyncio.create_task(inner.submit("sleep"))
         await claiming.wait()
         draining = asyncio.create_task(inner.engine.drain())
@@ -83,15 +95,13 @@ async def test_a_claim_under_way_when_the_drain_begins_is_handed_back(tmp_path: 
         assert (now.state, now.charged) == (State.QUEUED, 0)
 
 
-async def test_a_store_that_breaks_in_an_unknown_way_leaves_nobody_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_store_that_breaks_in_an_unknown_way_leaves_nobody_waiting(start: Open):
     async def broken(tasks: Any, writes: list[Write], wanted: Wanted, **options: Any) -> Turn:
         if any(isinstance(write, Submit) and write.task.key == "break" for write in writes):
             raise OverflowError("nobody thought of this")
         return await tasks.turn(writes, wanted, **options)
 
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, wrap=between(broken)) as inner:
+    async with start(wrap=between(broken)) as inner:
         running = await inner.submit("sleep")
         await inner.until(running, State.RUNNING)
         with pytest.raises(StoreError):
@@ -103,7 +113,7 @@ async def test_a_store_that_breaks_in_an_unknown_way_leaves_nobody_waiting(
 
 
 async def test_a_full_disk_refuses_submits_and_an_attempt_still_settles_when_there_is_room_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Open, monkeypatch: pytest.MonkeyPatch
 ):
     full = asyncio.Event()
 
@@ -113,7 +123,7 @@ async def test_a_full_disk_refuses_submits_and_an_attempt_still_settles_when_the
         return await tasks.turn(writes, wanted, **options)
 
     monkeypatch.setattr("windlass.engine.runner._SETTLE_AGAIN_S", 0.05)
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, wrap=between(filling)) as inner:
+    async with start(wrap=between(filling)) as inner:
         task = await inner.submit("sleep", {"seconds": 0.2})
         await inner.until(task, State.RUNNING)
         full.set()
@@ -125,7 +135,7 @@ async def test_a_full_disk_refuses_submits_and_an_attempt_still_settles_when_the
         assert (await inner.until(task)).state is State.SUCCEEDED
 
 
-async def test_a_drain_ends_even_if_the_disk_stays_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_drain_ends_even_if_the_disk_stays_full(start: Open, monkeypatch: pytest.MonkeyPatch):
     full = asyncio.Event()
 
     async def filling(tasks: Any, writes: list[Write], wanted: Wanted, **options: Any) -> Turn:
@@ -134,20 +144,18 @@ async def test_a_drain_ends_even_if_the_disk_stays_full(tmp_path: Path, monkeypa
         return await tasks.turn(writes, wanted, **options)
 
     monkeypatch.setattr("windlass.engine.runner._SETTLE_AGAIN_S", 0.05)
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, wrap=between(filling), stop_s=0.4) as inner:
+    async with start(wrap=between(filling), stop_s=0.4) as inner:
         task = await inner.submit("step")
         await inner.until_progress(task)
         full.set()
         async with asyncio.timeout(10):
             await inner.engine.drain()
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+    async with start() as inner:
         assert (await inner.until(task, State.RUNNING)).attempt == 2
 
 
-async def test_a_caller_of_cancel_that_leaves_does_not_take_the_cancel_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, kill_after_s=0.2) as inner:
+async def test_a_caller_of_cancel_that_leaves_does_not_take_the_cancel_with_it(start: Open):
+    async with start(kill_after_s=0.2) as inner:
         task = await inner.submit("sleep", grace_s=0.2)
         await inner.until(task, State.RUNNING)
         asking = asyncio.create_task(inner.engine.cancel(task.id))
@@ -156,9 +164,9 @@ async def test_a_caller_of_cancel_that_leaves_does_not_take_the_cancel_with_it(
         assert (await inner.until(task)).state is State.CANCELLED
 
 
-async def test_a_checkpoint_begins_the_count_of_interruptions_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_checkpoint_begins_the_count_of_interruptions_anew(start: Open):
     for _ in range(3):
-        async with engine_in(tmp_path, monkeypatch=monkeypatch, stop_s=0.3) as inner:
+        async with start(stop_s=0.3) as inner:
             task = await inner.submit("step", {"upto": 9}, key="one")
             await inner.until(task, State.RUNNING)
             await inner.until_progress(task)
@@ -167,8 +175,8 @@ async def test_a_checkpoint_begins_the_count_of_interruptions_anew(tmp_path: Pat
             assert (now.state, now.interrupted) == (State.QUEUED, 1)
 
 
-async def test_a_stop_without_a_drain_hands_back_without_setting_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+async def test_a_stop_without_a_drain_hands_back_without_setting_apart(start: Open):
+    async with start() as inner:
         tasks = [await inner.submit("sleep") for _ in range(3)]
         for task in tasks:
             await inner.until_progress(task)
@@ -195,7 +203,7 @@ async def test_a_solo_worker_that_does_not_begin_is_replaced(tmp_path: Path, mon
 
 async def zoo_workers(inner: Inner) -> list[int]:
     """Name the workers of the zoo, oldest first."""
-    rows = sorted(await inner.store.registry.workers(), key=lambda row: row.started)
+    rows = sorted(await inner.store.registry.workers(inner.engine._home), key=lambda row: row.started)
     return [row.pid for row in rows if "zoo" in command_of(row.pid)]
 
 
@@ -276,16 +284,16 @@ async def test_kinds_that_cannot_be_served_are_told_and_others_go_on(
         assert (await inner.until(task)).state is State.SUCCEEDED
 
 
-async def test_a_task_waits_while_no_worker_knows_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+async def test_a_task_waits_while_no_worker_knows_its_kind(start: Open):
+    async with start() as inner:
         await inner.submit("hello", {"name": "x"})
     without = ZOO.replace("async def hello(", "async def goodbye(")
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, app=without) as inner:
+    async with start(app=without) as inner:
         task = await inner.submit("hello", {"name": "y"})
         assert inner.engine.waiting(task) is Waiting.NO_WORKER
         assert (await inner.until(await inner.submit("goodbye", {"name": "z"}))).state is State.SUCCEEDED
         assert (await inner.engine.get(task.id)).state is State.QUEUED
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+    async with start() as inner:
         assert (await inner.until(task)).state is State.SUCCEEDED
 
 

@@ -251,7 +251,7 @@ async def test_nothing_of_a_stopped_engine_is_left(start: Open):
         task = await inner.submit("spawns")
         running = await inner.until_progress(task)
         assert running.progress is not None
-        workers = [row.pid for row in await inner.store.registry.workers()]
+        workers = [row.pid for row in await inner.store.registry.workers(inner.engine._home)]
         assert len(workers) >= 3
     assert not is_alive(int(running.progress.done))
     until(lambda: not any(is_alive(pid) for pid in workers), "all workers are gone")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from inner import engine_in
-from stores import STORES, fresh_store
+from stores import DURABLE, STORES, fresh_store
 
 from windlass.config.dialects import Dialects, EnqueueDialect
 from windlass.contracts.engine_api import QueueChange, Repeat, Submission
@@ -113,12 +113,13 @@ async def test_a_limit_that_rises_starts_what_waits_for_it(engine: Callable[...,
         assert (await inner.engine.queue("slow")).row.running == 3
 
 
-async def test_what_an_operator_has_set_outlives_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, dialects=limits_of(4, 64)) as inner:
+@pytest.mark.parametrize("engine", DURABLE, indirect=True)
+async def test_what_an_operator_has_set_outlives_the_server(engine: Callable[..., Any]) -> None:
+    async with engine(dialects=limits_of(4, 64)) as inner:
         await inner.engine.set_queue("enqueue", QueueChange(concurrency=1))
         await inner.engine.set_queue("slow", QueueChange(is_paused=True))
         task = await inner.submit("hello", {"name": "x"}, queue="slow")
-    async with engine_in(tmp_path, monkeypatch=monkeypatch, dialects=limits_of(5, 70)) as inner:
+    async with engine(dialects=limits_of(5, 70)) as inner:
         queue = (await inner.engine.queue("enqueue")).row.queue
         assert (queue.concurrency, queue.default_concurrency, queue.capacity) == (1, 5, 70)
         assert inner.engine.waiting(await inner.engine.get(task.id)) is Waiting.PAUSED

@@ -102,6 +102,7 @@ async def test_what_somebody_else_has_settled_meanwhile_is_left_alone(room: Room
     first = await room.tasks.get(tasks[0].number)
     assert first is not None
     assert (first.interrupted, first.charged) == (1, 0)
+    assert room.settler.stale_writes == 0  # no attempt has lost its task
 
 
 async def test_a_store_that_cannot_be_written_stops_the_recovery_with_its_reason(room: Room):
@@ -147,9 +148,21 @@ async def test_one_that_cannot_be_settled_hides_none_of_the_others(room: Room, m
 async def test_what_is_leased_and_known_to_nobody_is_given_back_and_the_rest_is_left_alone(room: Room):
     tasks = await running_tasks(room.tasks, 4)
     known = {task.token for task in tasks[:2]}
+    assert await room.reaper.take_back(lambda task: task.token in known) == 0
+    assert room.reaper.has_suspects
     assert await room.reaper.take_back(lambda task: task.token in known) == 2
+    assert not room.reaper.has_suspects
     states = [task and task.state for task in [await room.tasks.get(task.number) for task in tasks]]
     assert states == [State.RUNNING, State.RUNNING, State.QUEUED, State.QUEUED]
+
+
+async def test_what_has_been_unknown_once_and_is_known_the_next_time_is_left_alone(room: Room):
+    [task] = await running_tasks(room.tasks, 1)
+    answers = [False, True, False]
+    for _ in range(3):
+        assert await room.reaper.take_back(lambda _: answers.pop(0)) == 0
+    assert await room.tasks.get(task.number) == task
+    assert await room.reaper.take_back(lambda _: False) == 1
 
 
 async def test_what_a_turn_under_way_has_claimed_is_told_before_it_is_missed(room: Room):
@@ -177,4 +190,5 @@ async def test_what_a_turn_under_way_has_claimed_is_told_before_it_is_missed(roo
         await asyncio.sleep(0)
     gate.open.set()
     assert await taking == 0
+    assert not room.reaper.has_suspects
     await submitting

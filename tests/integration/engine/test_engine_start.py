@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from handlers_zoo import ZOO
 from inner import engine_in
 from live import command_of, is_alive, until
 from msgspec.structs import replace
+from stores import DURABLE, fresh_store
 
 from windlass.config.schema import Settings
 from windlass.contracts.engine_api import Submission
@@ -29,13 +31,19 @@ from windlass.store.open import open_store
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=DURABLE)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    with fresh_store(request.param) as database:
+        yield database
+
+
 async def test_a_kind_is_not_called_unknown_before_every_app_has_said_hello(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
 ):
     (tmp_path / "zoo_tasks.py").write_text(ZOO)
     monkeypatch.chdir(tmp_path)
     clock, ids = SystemClock(), SystemIds()
-    store = await open_store("memory", data=tmp_path, ids=ids)
+    store = await open_store(database, data=tmp_path, ids=ids)
     server = ids.server_id()
     settings = Settings(apps=["zoo_tasks:app"])
     workers = LocalWorkers(settings, registry=store.registry, server=server)
@@ -59,11 +67,12 @@ async def test_a_kind_is_not_called_unknown_before_every_app_has_said_hello(
         await store.close()
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # a store that is shared waits for the lease
 async def test_what_an_earlier_server_left_running_is_handed_back_once_its_workers_are_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
 ):
     clock, ids = SystemClock(), SystemIds()
-    store = await open_store("sqlite", data=tmp_path, ids=ids)
+    store = await open_store(database, data=tmp_path, ids=ids)
     earlier = ids.server_id()
     await store.registry.enroll(ServerRow(id=earlier, host="h", pid=1, version="0", started_at=clock.now()), ttl_s=30.0)
     now = clock.now()
@@ -75,39 +84,39 @@ async def test_what_an_earlier_server_left_running_is_handed_back_once_its_worke
     await store.registry.record_worker(identify(left.pid, earlier))
     await store.close()
 
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+    async with engine_in(tmp_path, database=database, monkeypatch=monkeypatch) as inner:
         assert not is_alive(left.pid)
         ended = await inner.until(turn.claimed[0].task)
         assert (ended.state, ended.attempt, ended.charged) == (State.SUCCEEDED, 2, 1)
         assert await inner.history(ended) == ["submitted", "started", "interrupted", "started", "succeeded"]
-        assert all(row.server != earlier for row in await inner.store.registry.workers())
+        assert all(row.server != earlier for row in await inner.store.registry.workers(inner.engine._home))
     await left.wait()
 
 
 async def test_a_recorded_pid_that_is_somebody_elses_by_now_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
 ):
     ids = SystemIds()
-    store = await open_store("sqlite", data=tmp_path, ids=ids)
+    store = await open_store(database, data=tmp_path, ids=ids)
     stranger = await asyncio.create_subprocess_exec("sleep", "600", start_new_session=True)
     row = identify(stranger.pid, ids.server_id())
     await store.registry.record_worker(replace(row, started=row.started - 1))
     await store.close()
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+    async with engine_in(tmp_path, database=database, monkeypatch=monkeypatch) as inner:
         assert is_alive(stranger.pid)
-        assert all(kept.pid != stranger.pid for kept in await inner.store.registry.workers())
+        assert all(kept.pid != stranger.pid for kept in await inner.store.registry.workers(inner.engine._home))
     stranger.kill()
     await stranger.wait()
 
 
 async def test_an_app_that_cannot_be_imported_is_told_and_its_tasks_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
 ):
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+    async with engine_in(tmp_path, database=database, monkeypatch=monkeypatch) as inner:
         task = await inner.submit("hello", {"name": "x"}, delay_s=3600.0)
     (tmp_path / "zoo_tasks.py").write_text("import a_module_nobody_has")
     clock, ids = SystemClock(), SystemIds()
-    store = await open_store("sqlite", data=tmp_path, ids=ids)
+    store = await open_store(database, data=tmp_path, ids=ids)
     server = ids.server_id()
     settings = Settings(apps=["zoo_tasks:app"])
     workers = LocalWorkers(settings, registry=store.registry, server=server)
@@ -127,14 +136,14 @@ async def test_an_app_that_cannot_be_imported_is_told_and_its_tasks_wait(
 
 
 async def test_a_worker_that_is_killed_from_outside_is_replaced_and_its_attempt_given_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
 ):
-    async with engine_in(tmp_path, monkeypatch=monkeypatch) as inner:
+    async with engine_in(tmp_path, database=database, monkeypatch=monkeypatch) as inner:
         task = await inner.submit("sleep", {"seconds": 0.5})
         other = await inner.submit("sleep", {"seconds": 0.6})
         await inner.until_progress(task)
         await inner.until_progress(other)
-        zoo = [row for row in await inner.store.registry.workers() if "zoo" in command_of(row.pid)]
+        zoo = [row for row in await inner.store.registry.workers(inner.engine._home) if "zoo" in command_of(row.pid)]
         shared = min(zoo, key=lambda row: row.started)  # the first one becomes it; a spare solo worker came later
         os.kill(shared.pid, signal.SIGKILL)
         for each in (task, other):

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from postgres import database
 from shared_room import QUICK, Join, eventually, shared_engines
 
-from postgres import database
 from windlass.config.schema import Postgres
 from windlass.contracts.engine_api import QueueChange
 from windlass.contracts.registry import ServerRow

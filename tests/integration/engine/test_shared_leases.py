@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inner import Inner, engine_in
+from postgres import database
 from shared_room import QUICK, Between, RealTurn, Wanted, Writes, eventually
 
-from postgres import database
-from windlass.contracts.tasks import Settle, Turn
+from windlass.contracts.tasks import Settle, Submit, Turn
 from windlass.core.ids import ServerId
 from windlass.core.state import Reason, State
-from windlass.engine.clock import SystemIds
+from windlass.core.task import NewTask
+from windlass.engine.clock import SystemClock, SystemIds
 from windlass.errors import StoreUnavailable, StoreUncertain
 from windlass.store.open import open_store
 
@@ -116,6 +119,55 @@ async def test_what_a_turn_has_claimed_whose_answer_was_lost_is_given_back_and_r
         assert not inner.engine.failed.done()
         ended = await inner.until(task)
         assert (ended.state, ended.attempt, ended.charged) == (State.SUCCEEDED, 2, 1)
+
+
+async def test_what_a_turn_claims_that_is_committed_long_after_its_answer_was_lost_is_given_back_and_run(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Callable[[], Awaitable[Turn]]] = []
+    looks = 0
+
+    async def turn(real: RealTurn, writes: Writes, wanted: Wanted, **options: Any) -> Turn:
+        if not late and any(isinstance(write, Submit) for write in writes):
+            late.append(partial(real, writes, wanted, **options))
+            raise StoreUncertain("the answer to the commit was lost")
+        return await real(writes, wanted, **options)
+
+    async def leased(real: Any, **options: Any) -> Any:
+        nonlocal looks
+        found = await real(**options)
+        looks += 1
+        return found
+
+    def wrap(store: Any) -> Any:
+        return Between(store, turn=turn, leased=leased)
+
+    async with engine_in(tmp_path, database=url, monkeypatch=monkeypatch, wrap=wrap) as inner:
+        with pytest.raises(StoreUncertain):
+            await inner.submit("hello", {"name": "x"})
+
+        async def has_looked() -> bool:
+            return looks > 0
+
+        await eventually(has_looked, "the server has looked, and found nothing")
+        [claimed] = (await late[0]()).claimed
+        ended = await inner.until(claimed.task)
+        assert (ended.state, ended.attempt, ended.charged) == (State.SUCCEEDED, 2, 1)
+        assert inner.engine._settler.stale_writes == 0
+
+
+async def test_what_runs_under_the_lease_and_is_known_to_nobody_is_found_within_two_leases(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engine_in(tmp_path, database=url, monkeypatch=monkeypatch, lease=QUICK) as inner:
+        now = SystemClock().now()
+        name = SystemIds().task_id()
+        new = NewTask(id=name, kind="hello", queue="default", payload=b'{"name":"x"}', created_at=now, run_at=now)
+        wanted = Wanted(slots=inner.workers.slots(), pools=inner.workers.pools())
+        [claimed] = (await inner.store.tasks.turn([Submit(new)], wanted, now=now)).claimed
+        ended = await inner.until(claimed.task)
+        assert (ended.state, ended.attempt, ended.charged) == (State.SUCCEEDED, 2, 1)
+        assert SystemClock().now() - now < timedelta(seconds=2 * QUICK.ttl_s + 2)
 
 
 async def test_a_settlement_whose_answer_was_lost_is_written_again_and_counts_once(

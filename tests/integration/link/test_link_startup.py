@@ -135,7 +135,7 @@ async def test_a_stop_leaves_no_process_whatever_the_workers_do(tmp_path: Path, 
         await room.workers.stop()
         assert not [pid for pid in (child, *pids) if is_alive(pid)]
         assert not room.workers.slots()
-        assert not await room.registry.workers()
+        assert not await room.registry.workers("")
         await room.workers.stop()
     assert not our_workers()
 
@@ -149,7 +149,7 @@ async def test_a_stop_right_behind_the_start_leaves_no_process(
             await asyncio.sleep(0)
         await room.workers.stop()
         assert not our_workers()
-        assert not await room.registry.workers()
+        assert not await room.registry.workers("")
         assert turns or not room.registry.recorded  # those only wished for were never started
     assert not our_workers()
 

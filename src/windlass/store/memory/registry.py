@@ -64,8 +64,9 @@ class MemoryRegistry:
         """Strike a worker process."""
         self._workers.pop(worker, None)
 
-    async def workers(self) -> Sequence[WorkerRow]:
-        """Read all recorded worker processes, in the order of their recording."""
+    async def workers(self, home: str) -> Sequence[WorkerRow]:
+        """Read all recorded worker processes, in the order of their recording: there is one home."""
+        del home
         return list(self._workers)
 
     async def keep_kinds(self, kinds: Sequence[Kind]) -> None:

@@ -7,7 +7,7 @@ time or worker, or in a queue that has no room, is not looked at. What another t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from windlass.contracts.tasks import Claimed, Wanted
@@ -21,9 +21,8 @@ from windlass.store.postgres.lanes import Lane
 from windlass.store.postgres.ledger import Ledger
 from windlass.store.postgres.ready import Dry, PostgresLane, Ready, Rotation
 from windlass.store.postgres.start import Starter
+from windlass.store.postgres.walk import Walk
 
-LANES_AT_ONCE: Final = 256
-"""LIMIT: of the lanes one look goes through; with more of them, looks begin where the last one ended."""
 _RUNNING: Final = State.RUNNING
 
 _Pools = Mapping[str, tuple[str, str]]
@@ -54,44 +53,30 @@ class Claimer:
         """Go through the lanes that fill a free slot, from where the last claim ended, until all slots are filled."""
         left = Counter(free)
         claimed: list[Claimed] = []
-        candidates = self._candidates(left, pools)
-        rooms = await self._rooms(candidates)
-        lanes = [lane for lane in candidates if rooms.get(lane.queue, 1) > 0]
-        for part in self._parts(lanes):
-            found = await self._claim_of(part, pools, left, rooms)
+        rooms: dict[str, int] = {}
+        kinds = {kind for kind, ways in pools.items() if any(left[pool] for pool in ways)}
+        walk = Walk(self._ledger, self._rotation, kinds)
+        while +left and (part := await walk.next_part(has_claimed=bool(claimed))):
+            fitting = [lane for lane in part if left[pools[lane.kind][lane.solo]] > 0]
+            await self._find_rooms(fitting, rooms)
+            found = await self._claim_of([lane for lane in fitting if rooms.get(lane.queue, 1) > 0], pools, left, rooms)
             claimed += found
             left -= Counter(start.pool for start in found)
             for start in found:
                 if start.task.queue in rooms:
                     rooms[start.task.queue] -= 1
-            if not +left:
-                break
         return claimed
 
-    def _candidates(self, left: Mapping[str, int], pools: _Pools) -> Sequence[Lane]:
-        return [lane for lane in self._ledger.lanes.of_kinds(pools) if left.get(pools[lane.kind][lane.solo], 0) > 0]
-
-    def _parts(self, lanes: Sequence[Lane]) -> Iterator[Sequence[Lane]]:
-        """Cut lanes into parts small enough for one look, beginning after the last one of the claim before."""
-        if len(lanes) <= LANES_AT_ONCE:
-            yield lanes
-            return
-        last = self._rotation.lane
-        line = sorted(lanes, key=lambda lane: (lane.number <= last, lane.number))
-        for start in range(0, len(line), LANES_AT_ONCE):
-            part = line[start : start + LANES_AT_ONCE]
-            self._rotation.lane = part[-1].number
-            yield part
-
-    async def _rooms(self, lanes: Sequence[Lane]) -> dict[str, int]:
-        """Say of the queues that do not start as many tasks as they like how many they may start in this turn.
+    async def _find_rooms(self, lanes: Sequence[Lane], rooms: dict[str, int]) -> None:
+        """Put into `rooms` how many tasks those queues may start in this turn that do not start as many as they like.
 
         Locked are those alone that have work and, as far as can be seen before, room for it.
         """
         known = self._ledger.queues.known
         named = {lane.queue: queue for lane in lanes if (queue := known.get(lane.queue)) is not None}
-        rooms = {name: 0 for name, queue in named.items() if queue.is_paused or queue.concurrency is not None}
-        bounded = {name: queue.concurrency for name, queue in named.items() if not queue.is_paused}
+        unsure = {name: queue for name, queue in named.items() if not rooms.get(name)}
+        rooms.update((name, 0) for name, queue in unsure.items() if queue.is_paused or queue.concurrency is not None)
+        bounded = {name: queue.concurrency for name, queue in unsure.items() if not queue.is_paused}
         asked = [
             (
                 lane.queue,
@@ -103,7 +88,7 @@ class Claimer:
             if (limit := bounded.get(lane.queue)) is not None
         ]
         if not asked:
-            return rooms
+            return
         names = [name for (name,) in await self._connection.fetch(sql.ROOMY_QUEUES, *columns(asked))]
         locked: Collection[str] = await self._ledger.queues.lock_for_claim(names) if names else ()
         await self._ledger.occupancy.load(locked)
@@ -114,7 +99,6 @@ class Claimer:
                 del rooms[name]
             else:
                 rooms[name] = left
-        return rooms
 
     # ── one look ───────────────────────────────────────────────────
 

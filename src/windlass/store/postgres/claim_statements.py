@@ -26,6 +26,16 @@ UPDATE windlass.tasks AS t SET ready = true
 FROM due
 WHERE t.number = due.number AND t.state = 'queued' AND t.ready = $5 AND NOT t.held
 RETURNING t.lane, t.run_at, t.number"""
+# Name the first lanes above one, up to another, that have ready tasks, rising: one step of the index for each.
+READY_LANES: Final = """
+WITH RECURSIVE found (lane) AS (
+    SELECT $1::integer
+    UNION ALL
+    SELECT next.lane FROM found CROSS JOIN LATERAL (
+        SELECT t.lane FROM windlass.tasks AS t
+        WHERE t.ready AND t.lane > found.lane AND t.lane <= $2
+        ORDER BY t.lane LIMIT 1) AS next)
+SELECT lane FROM found OFFSET 1 LIMIT $3"""
 # Name of queues with a limit those that have work behind the floors of their lanes and, by what is counted, room for
 # so many more.
 ROOMY_QUEUES: Final = """

@@ -55,6 +55,11 @@ class Floors:
             self._floors, self._next, self._moved_at = self._next, self._reached.copy(), now
         return self._floors.get(lane, LOWEST) if now < self._used_until else LOWEST
 
+    @property
+    def are_used(self) -> bool:
+        """Whether looks go behind floors now."""
+        return self._monotonic() < self._used_until
+
     def judge(self, line: int, began: float, *, rows: int) -> None:
         """Use floors for a while if looks at a line without them, of which this one began then and gave so many rows,
         are slow.

@@ -6,14 +6,18 @@ asking for those above it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
+from typing import Final
 
 import msgspec
 
 from windlass.store.postgres import statements as sql
 from windlass.store.postgres.driver import Connection, Record, Values
 from windlass.store.postgres.groups import columns
+
+LATELY: Final = 1_024
+"""LIMIT: of the lanes that are remembered to have had work lately."""
 
 LaneKey = tuple[str, str, int, bool]
 """What makes a lane: queue, kind, priority, and whether its tasks must run alone."""
@@ -41,6 +45,7 @@ class Lanes:
         self._by_key: dict[LaneKey, Lane] = {}
         self._by_number: dict[int, Lane] = {}
         self._by_kind: dict[str, list[Lane]] = {}
+        self._lately: dict[int, None] = {}
         self.last = 0
         """The highest number that is known."""
 
@@ -54,6 +59,7 @@ class Lanes:
             self._by_number[lane.number] = lane
             self._by_kind.setdefault(lane.kind, []).append(lane)
             self.last = max(self.last, lane.number)
+            self.seen([lane.number])
 
     async def ensure(self, connection: Connection, keys: Iterable[LaneKey]) -> None:
         """Make the lanes of `keys` that there are not yet."""
@@ -78,6 +84,22 @@ class Lanes:
     def lane(self, number: int) -> Lane:
         """Give a lane by its number."""
         return self._by_number[number]
+
+    def seen(self, numbers: Iterable[int]) -> None:
+        """Remember that these have work, or had it just now."""
+        for number in numbers:
+            self._lately.pop(number, None)
+            self._lately[number] = None
+        while len(self._lately) > LATELY:
+            del self._lately[next(iter(self._lately))]
+
+    def lately_of_kinds(self, kinds: Collection[str]) -> Sequence[Lane]:
+        """Give the lanes of some kinds that had work lately."""
+        return [lane for number in self._lately if (lane := self._by_number.get(number)) and lane.kind in kinds]
+
+    def count_of_kinds(self, kinds: Iterable[str]) -> int:
+        """Count the lanes of some kinds, with work or without."""
+        return sum(len(self._by_kind.get(kind, ())) for kind in kinds)
 
     def of_kinds(self, kinds: Iterable[str]) -> Sequence[Lane]:
         """Give the lanes of some kinds, in one order at all times."""

@@ -69,6 +69,7 @@ class Ledger:
         """Note that a task, which is not held, may start now or waits for its time."""
         self.floors.lower(lane if is_ready else DUE, (run_at, number))
         if is_ready:
+            self.lanes.seen([lane])
             self.left_ready.add(number)
 
     def settled(self, lane: int) -> None:

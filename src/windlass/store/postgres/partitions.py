@@ -33,9 +33,13 @@ CREATE TABLE windlass.{name} (LIKE windlass.ended INCLUDING DEFAULTS INCLUDING C
 ALTER TABLE windlass.ended ATTACH PARTITION windlass.{name}
 FOR VALUES FROM ('{day} 00:00+00') TO ('{next} 00:00+00');"""
 
+_HELD_MS: Final = 200
+"""LIMIT: of each statement while everybody waits; what an old transaction keeps of a day takes long to look through."""
+
 _LOCK_ALL: Final = """-- Nobody may be looking or writing while a day goes. Given up at once where somebody is.
 SET LOCAL lock_timeout = 100;
-LOCK TABLE windlass.ended IN ACCESS EXCLUSIVE MODE;"""
+LOCK TABLE windlass.ended IN ACCESS EXCLUSIVE MODE;
+SET LOCAL statement_timeout = {held_ms};"""
 
 _IS_EMPTY: Final = """-- Whether no task has ended on a day.
 SELECT NOT EXISTS (SELECT FROM windlass.ended WHERE finished_at >= $1 AND finished_at < $2)"""
@@ -87,7 +91,7 @@ async def make_days(connection: Connection, days: Sequence[date]) -> int:
 
 async def empty_days(connection: Connection, *, before: date) -> Sequence[str]:
     """Name the partitions of the days before `before` on which no task has ended that is still there."""
-    old = [name for name in await _there(connection) if name < _name(before)]
+    old = [name for name in await _there(connection) if _is_ours(name) and name < _name(before)]
     return [name for name in old if await _is_empty(connection, name)]
 
 
@@ -95,16 +99,18 @@ async def drop_day(connection: Connection, name: str) -> bool:
     """Drop a partition, within the caller's transaction, if it is still there and empty.
 
     Raises:
-        StoreUnavailable: somebody uses the table at this moment. Not to be tried again at once: whoever writes waits
-            behind who asks for the lock.
+        StoreUnavailable: somebody uses the table at this moment, or to look takes too long. Not to be tried again at
+            once: whoever writes waits behind who asks for the lock, and for who has it.
     """
     try:
-        await connection.execute(_LOCK_ALL)
+        await connection.execute(_LOCK_ALL.format(held_ms=_HELD_MS))
+        if name not in await _there(connection) or not await _is_empty(connection, name):
+            return False
+        await connection.execute(_DROP.format(name=name))
     except asyncpg.LockNotAvailableError as error:
         raise StoreUnavailable(f"the day {name} is not dropped yet: somebody uses the table") from error
-    if name not in await _there(connection) or not await _is_empty(connection, name):
-        return False
-    await connection.execute(_DROP.format(name=name))
+    except asyncpg.QueryCanceledError as error:
+        raise StoreUnavailable(f"the day {name} is not dropped yet: whether it is empty takes too long") from error
     return True
 
 
@@ -121,6 +127,14 @@ async def _there(connection: Connection) -> Sequence[str]:
 async def _is_empty(connection: Connection, name: str) -> bool:
     begins_at = datetime.strptime(name, _NAME).replace(tzinfo=UTC)
     return await connection.fetchval(_IS_EMPTY, begins_at, begins_at + timedelta(days=1))
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a partition is one day's by its name; what somebody else has attached is left alone."""
+    try:
+        return _name(datetime.strptime(name, _NAME).replace(tzinfo=UTC)) == name
+    except ValueError:
+        return False
 
 
 def _name(day: date) -> str:

@@ -46,8 +46,10 @@ LEASED: Final = _THESE.format("""
     ORDER BY number LIMIT $2""")
 # Read the running tasks of a server, or of none, that are to be cancelled.
 CANCELLING: Final = _THESE.format("""
-    SELECT * FROM windlass.tasks
-    WHERE state = 'running' AND cancel_requested_at IS NOT NULL AND server IS NOT DISTINCT FROM $1""")
+    SELECT * FROM windlass.tasks WHERE state = 'running' AND cancel_requested_at IS NOT NULL AND server = $1
+    UNION ALL
+    SELECT * FROM windlass.tasks WHERE state = 'running' AND cancel_requested_at IS NOT NULL
+        AND server IS NULL AND $1::uuid IS NULL""")
 # Read the versions of tasks.
 VERSIONS: Final = """
 SELECT number, version FROM windlass.tasks WHERE number = ANY ($1::bigint[])

@@ -95,9 +95,9 @@ class PostgresRegistry:
         """Strike a worker process."""
         await self._database.write(partial(_run, _FORGET_WORKER, _worker_values(worker)))
 
-    async def workers(self) -> Sequence[WorkerRow]:
-        """Read the recorded worker processes of this home."""
-        rows = await self._database.read(partial(_all, _WORKERS, (self._home,)))
+    async def workers(self, home: str) -> Sequence[WorkerRow]:
+        """Read the recorded worker processes of `home`."""
+        rows = await self._database.read(partial(_all, _WORKERS, (home,)))
         return [
             WorkerRow(server=ServerId(str(server)), pid=pid, started=started, boot=boot)
             for server, pid, started, boot in rows

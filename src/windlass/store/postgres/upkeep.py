@@ -100,6 +100,8 @@ class Upkeep:
             await work()
         except StoreError as error:
             _log.warning(words.STORE_UPKEEP_FAILED, what=what, error=error.detail)
+        except Exception as error:  # noqa: BLE001 nobody would see the loop end
+            _log.error(words.STORE_UPKEEP_FAILED, what=what, error=repr(error), exc_info=error)
 
 
 async def fold(database: Database) -> int:

@@ -68,8 +68,9 @@ class SqliteRegistry:
         """Strike a worker process."""
         await self._database.write(partial(_change, sql.FORGET_WORKER, _worker_values(worker)))
 
-    async def workers(self) -> Sequence[WorkerRow]:
-        """Read all recorded worker processes, in the order of their recording."""
+    async def workers(self, home: str) -> Sequence[WorkerRow]:
+        """Read all recorded worker processes, in the order of their recording: there is one home."""
+        del home
         return await self._database.read(_workers)
 
     async def keep_kinds(self, kinds: Sequence[Kind]) -> None:

@@ -61,6 +61,8 @@ CREATE TABLE windlass.tasks (
 CREATE INDEX ready_tasks ON windlass.tasks (lane, run_at, number) WHERE ready;
 CREATE INDEX scheduled_tasks ON windlass.tasks (run_at, number) WHERE state = 'queued' AND NOT ready AND NOT held;
 CREATE INDEX running_tasks ON windlass.tasks (number) WHERE state = 'running';
+CREATE INDEX cancelling_tasks ON windlass.tasks (server, number)
+WHERE state = 'running' AND cancel_requested_at IS NOT NULL;
 
 -- What a task was submitted with. The payload comes last, so that reading the rest does not read it.
 CREATE TABLE windlass.specs (
