@@ -72,7 +72,7 @@ class OneTurn:
         if self.is_met:
             return Act.CUT
         self._is_turn |= self.is_armed and message.says("windlass.turns")
-        self.is_met = self._is_turn and message.says("COMMIT")
+        self.is_met = self._is_turn and message.raw.endswith(b"COMMIT\0")  # not where the turn begins READ COMMITTED
         return Act.SWALLOW if self.is_met else Act.PASS
 
 

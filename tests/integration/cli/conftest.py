@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -41,6 +42,11 @@ def run(server: V1Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return run_here
 
 
+def _hear_interrupts() -> None:
+    """Undo what a shell does to what it runs in the background, these tests included: it is to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def spawn(server: V1Server) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start the installed command as a process, with pipes."""
@@ -54,6 +60,7 @@ def spawn(server: V1Server) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear_interrupts,
         )
         started.append(process)
         return process
