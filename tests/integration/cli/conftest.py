@@ -60,7 +60,7 @@ def spawn(server: V1Server) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_hear_interrupts,
+            preexec_fn=_hear_interrupts,  # noqa: PLW1509 these tests start it from their only thread
         )
         started.append(process)
         return process
