@@ -14,6 +14,7 @@ from v1_server import V1Server
 
 from windlass.cli.main import main
 from windlass.client import Client
+from windlass.telemetry import log
 
 
 @pytest.fixture
@@ -35,6 +36,8 @@ def run(server: V1Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     monkeypatch.setenv("WINDLASS_URL", server.url)
 
     def run_here(*words: str) -> Ended:
+        log.flush()  # lines of earlier tests in this process are written aside, and a little later
+        capsys.readouterr()
         code = main(words)
         out, err = capsys.readouterr()
         return Ended(code, out, err)
